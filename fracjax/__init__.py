@@ -1,0 +1,25 @@
+"""fracjax: is there a gradient here to estimate at all?"""
+
+import importlib
+import importlib.metadata
+from types import ModuleType
+
+from fracjax._types import Estimate as Estimate
+from fracjax._types import Status as Status
+
+__version__ = importlib.metadata.version("fracjax")
+
+_SUBPACKAGES = ("diagnosis", "estimators", "landscapes", "plotting", "reports", "rl", "systems")
+__all__ = ["Estimate", "Status", "__version__", *_SUBPACKAGES]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Load subpackages on first use: Brax and Matplotlib take seconds to import."""
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"fracjax.{name}")
+    msg = f"module 'fracjax' has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

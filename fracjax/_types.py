@@ -1,0 +1,73 @@
+"""Estimates with their uncertainty, and the codes that say how far to trust them."""
+
+import dataclasses
+import enum
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import jax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+__all__ = ["Estimate", "Key", "Objective", "PyTree", "Status", "StepFunction"]
+
+PyTree: TypeAlias = Any
+Key: TypeAlias = PRNGKeyArray | Array
+Objective: TypeAlias = Callable[[PyTree, Key], Array]
+StepFunction: TypeAlias = Callable[[PyTree], PyTree]
+
+
+class Status(enum.IntEnum):
+    """What happened to one estimate.
+
+    Inside a batch nothing raises: a failed member carries one of these codes and
+    NaN, so that one diverged rollout does not lose ten thousand good ones.
+    """
+
+    OK = 0
+    DIVERGED = 1
+    NONFINITE_TANGENT = 2
+    TOO_FEW_POINTS = 3
+    NO_SCALING_REGION = 4
+    AT_NOISE_FLOOR = 5
+    NOT_CONVERGED = 6
+
+    @property
+    def label(self) -> str:
+        """Lower-case name, as printed and stored."""
+        return self.name.lower()
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A number, its uncertainty, whether to trust it, and where it came from.
+
+    Attributes:
+        value: The estimate.
+        stderr: Its standard error, in the same unit and shape.
+        low: Lower end of the interval (nominal 95 %).
+        high: Upper end of the interval.
+        status: A `Status` code per estimate.
+        details: What the number was computed from: scales used, samples, p-value of
+            the fit, convergence trace. Each estimator documents its own entries.
+    """
+
+    value: Float[Array, "..."]
+    stderr: Float[Array, "..."]
+    low: Float[Array, "..."]
+    high: Float[Array, "..."]
+    status: Int[Array, "..."]
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def ok(self) -> Array:
+        """Whether each estimate can be used."""
+        return self.status == Status.OK
+
+    def __str__(self) -> str:
+        """Print `value [low, high] (status)`, or the status codes of a batch."""
+        if getattr(self.value, "ndim", 0):
+            return f"Estimate(shape={self.value.shape}, ok={int(self.ok.sum())}/{self.ok.size})"
+        label = Status(int(self.status)).label
+        suffix = "" if label == "ok" else f" ({label})"
+        return f"{float(self.value):.4g} [{float(self.low):.4g}, {float(self.high):.4g}]{suffix}"

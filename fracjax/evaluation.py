@@ -1,0 +1,120 @@
+"""Evaluate a function at very many points: bounded memory, all devices, same bits.
+
+The per-device batch (`chunk_size`) is part of the result: a chaotic function amplifies
+the rounding of the last bit, and the last bit depends on the batch that XLA compiled
+for. At a fixed `chunk_size` results do not depend on the number of devices or on where
+a run was interrupted.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fracjax import devices as devices_
+from fracjax._types import PyTree
+
+__all__ = ["cache_chunk_size", "map_points"]
+
+_CACHE_BYTES = 512 * 1024
+_ACCELERATOR_BYTES = 256 * 1024 * 1024
+
+
+def cache_chunk_size(params: PyTree, *, platform: str | None = None) -> int:
+    """Choose how many perturbed copies of `params` one device evaluates at a time.
+
+    On a CPU the copies of a chunk should stay in the second-level cache while a rollout
+    reads them once per step (measured 3 times faster than one large batch for a
+    64-64 policy); on an accelerator a chunk should be large enough to fill it.
+
+    Args:
+        params: Parameters of one point.
+        platform: `"cpu"`, `"gpu"` or `"tpu"`; the default backend if not given.
+
+    Returns:
+        A power of two between 8 and 128 (CPU) or between 128 and 16384.
+    """
+    leaves = jax.tree.leaves(params)
+    num_bytes = sum(leaf.size * jnp.asarray(leaf).dtype.itemsize for leaf in leaves)
+    on_cpu = (platform or jax.default_backend()) == "cpu"
+    budget, smallest, largest = (
+        (_CACHE_BYTES, 8, 128) if on_cpu else (_ACCELERATOR_BYTES, 128, 16384)
+    )
+    fitting = max(1, budget // max(num_bytes, 1))
+    return int(min(largest, max(smallest, 2 ** int(np.log2(fitting)))))
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(
+    function: Callable, chunk_size: int, chunks_per_call: int, devices: tuple[jax.Device, ...]
+) -> Callable:
+    """Build the program for one call: a loop over chunks, cut over the devices."""
+
+    def on_one_device(rows: PyTree, *shared: PyTree) -> PyTree:
+        def chunk(part: PyTree) -> PyTree:
+            return jax.vmap(lambda row: function(row, *shared))(part)
+
+        parts = jax.tree.map(
+            lambda leaf: leaf.reshape((chunks_per_call, chunk_size, *leaf.shape[1:])), rows
+        )
+        results = jax.lax.map(chunk, parts)
+        return jax.tree.map(lambda leaf: leaf.reshape((-1, *leaf.shape[2:])), results)
+
+    return jax.jit(devices_.spread(on_one_device, devices))
+
+
+def map_points(
+    function: Callable,
+    rows: PyTree,
+    *shared: PyTree,
+    chunk_size: int,
+    chunks_per_call: int = 4,
+    devices: Sequence[jax.Device] | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> PyTree:
+    """Evaluate `function(row, *shared)` for every row, a bounded number at a time.
+
+    Args:
+        function: Pure function of one row; compiled once per function object, so pass
+            the same object again rather than a fresh closure.
+        rows: Pytree of arrays with a common leading axis: what differs between points.
+        *shared: Pytrees that every point reads.
+        chunk_size: Points that one device evaluates together (see the module's note).
+        chunks_per_call: Chunks between two returns to the host, that is, between two
+            progress reports.
+        devices: Devices to use; all local devices if not given.
+        on_progress: Called with the number of points finished so far.
+
+    Returns:
+        A pytree of NumPy arrays with the leading axis of `rows`.
+
+    Raises:
+        ValueError: If `rows` is empty or `chunk_size` is not positive.
+    """
+    leaves = jax.tree.leaves(rows)
+    if not leaves or len(leaves[0]) == 0:
+        msg = "Argument `rows` must hold at least one point, but is empty."
+        raise ValueError(msg)
+    if chunk_size < 1 or chunks_per_call < 1:
+        msg = f"Argument `chunk_size` must be positive, but is {chunk_size}."
+        raise ValueError(msg)
+    devices = tuple(jax.local_devices() if devices is None else devices)
+    num_points = len(leaves[0])
+    # Fewer points than one full call: shorten the loop, never the chunk.
+    needed = -(-num_points // (chunk_size * len(devices)))
+    chunks_per_call = min(chunks_per_call, needed)
+    run = _compiled(function, chunk_size, chunks_per_call, devices)
+    step = chunk_size * chunks_per_call * len(devices)
+
+    finished = []
+    for start in range(0, num_points, step):
+        index = np.minimum(np.arange(start, start + step), num_points - 1)
+        part = jax.tree.map(lambda leaf, index=index: np.asarray(leaf)[index], rows)
+        result = jax.tree.map(np.asarray, run(part, *shared))
+        keep = min(step, num_points - start)
+        finished.append(jax.tree.map(lambda leaf, keep=keep: leaf[:keep], result))
+        if on_progress is not None:
+            on_progress(start + keep)
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *finished)

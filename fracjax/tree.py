@@ -1,0 +1,61 @@
+"""Vector-space algebra on pytrees of arrays."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fracjax._types import Key, PyTree
+
+__all__ = ["add_scaled", "astype", "dot", "norm", "random_normal", "scale", "size"]
+
+
+def dot(left: PyTree, right: PyTree) -> Float[Array, ""]:
+    """Sum of products over all leaves."""
+    products = jax.tree.map(lambda a, b: jnp.sum(a * b), left, right)
+    return jax.tree.reduce(jnp.add, products)
+
+
+def norm(tree: PyTree) -> Float[Array, ""]:
+    """Euclidean norm over all leaves."""
+    return jnp.sqrt(dot(tree, tree))
+
+
+def scale(factor: float | Array, tree: PyTree) -> PyTree:
+    """Multiply every leaf by `factor`, keeping dtypes."""
+    return jax.tree.map(lambda leaf: (factor * leaf).astype(leaf.dtype), tree)
+
+
+def add_scaled(tree: PyTree, factor: float | Array, direction: PyTree) -> PyTree:
+    """Return `tree + factor * direction`, in the dtypes of `tree`."""
+    return jax.tree.map(lambda a, d: (a + factor * d).astype(a.dtype), tree, direction)
+
+
+def size(tree: PyTree) -> int:
+    """Number of scalars in all leaves."""
+    return sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(tree))
+
+
+def astype(tree: PyTree, dtype: jnp.dtype | str) -> PyTree:
+    """Cast the floating leaves to `dtype` and leave the others alone."""
+
+    def cast(leaf: Array) -> Array:
+        leaf = jnp.asarray(leaf)
+        return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return jax.tree.map(cast, tree)
+
+
+def random_normal(key: Key, like: PyTree) -> PyTree:
+    """Draw a standard normal pytree with the shapes and dtypes of `like`.
+
+    Every leaf has its own subkey: one key for all leaves would give equal noise to
+    equal-shaped layers.
+    """
+    leaves, structure = jax.tree.flatten(like)
+    draws = [
+        jax.random.normal(jax.random.fold_in(key, index), jnp.shape(leaf), jnp.asarray(leaf).dtype)
+        for index, leaf in enumerate(leaves)
+    ]
+    return jax.tree.unflatten(structure, draws)
