@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import jax
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 __all__ = ["Estimate", "Key", "Objective", "PyTree", "Status", "StepFunction"]
@@ -52,15 +53,15 @@ class Estimate:
             the fit, convergence trace. Each estimator documents its own entries.
     """
 
-    value: Float[Array, "..."]
-    stderr: Float[Array, "..."]
-    low: Float[Array, "..."]
-    high: Float[Array, "..."]
-    status: Int[Array, "..."]
+    value: Float[Array | np.ndarray, "..."]
+    stderr: Float[Array | np.ndarray, "..."]
+    low: Float[Array | np.ndarray, "..."]
+    high: Float[Array | np.ndarray, "..."]
+    status: Int[Array | np.ndarray, "..."]
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
-    def ok(self) -> Array:
+    def ok(self) -> Array | np.ndarray:
         """Whether each estimate can be used."""
         return self.status == Status.OK
 

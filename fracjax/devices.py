@@ -4,9 +4,12 @@ import os
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-__all__ = ["one_cpu_device_per_core", "spread"]
+from fracjax._types import PyTree
+
+__all__ = ["one_cpu_device_per_core", "replicate", "spread"]
 
 _AXIS = "points"
 
@@ -27,15 +30,25 @@ def spread(function: Callable, devices: Sequence[jax.Device]) -> Callable:
 
     def run(inputs: object, *arguments: object) -> object:
         specs = (rows, *(shared for _ in arguments))
-        cut = jax.shard_map(
-            function, mesh=mesh, in_specs=specs, out_specs=rows, check_vma=False
-        )
+        cut = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=rows, check_vma=False)
         place = NamedSharding(mesh, rows), NamedSharding(mesh, shared)
         return cut(
             jax.device_put(inputs, place[0]), *(jax.device_put(a, place[1]) for a in arguments)
         )
 
     return run
+
+
+def replicate(tree: PyTree, devices: Sequence[jax.Device]) -> PyTree:
+    """Give every device its own copy of `tree`, stacked along a new leading axis.
+
+    What `jax.device_put_replicated` did until JAX 0.10, as input to `jax.pmap`.
+    """
+    mesh = Mesh(devices, (_AXIS,), axis_types=(AxisType.Auto,))
+    place = NamedSharding(mesh, PartitionSpec(_AXIS))
+    return jax.tree.map(
+        lambda leaf: jax.device_put(jnp.stack([jnp.asarray(leaf)] * len(devices)), place), tree
+    )
 
 
 def one_cpu_device_per_core() -> None:

@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from fracjax import devices as devices_
-from fracjax._types import PyTree
+from fracjax import tree
+from fracjax._types import Key, Objective, PyTree
 
-__all__ = ["cache_chunk_size", "map_points"]
+__all__ = ["cache_chunk_size", "map_combinations", "map_points"]
 
 _CACHE_BYTES = 512 * 1024
 _ACCELERATOR_BYTES = 256 * 1024 * 1024
@@ -70,7 +71,7 @@ def map_points(
     rows: PyTree,
     *shared: PyTree,
     chunk_size: int,
-    chunks_per_call: int = 4,
+    chunks_per_call: int = 1,
     devices: Sequence[jax.Device] | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> PyTree:
@@ -83,7 +84,8 @@ def map_points(
         *shared: Pytrees that every point reads.
         chunk_size: Points that one device evaluates together (see the module's note).
         chunks_per_call: Chunks between two returns to the host, that is, between two
-            progress reports.
+            progress reports. More than one pays only for functions that take
+            milliseconds, and each number compiles a program of its own.
         devices: Devices to use; all local devices if not given.
         on_progress: Called with the number of points finished so far.
 
@@ -118,3 +120,59 @@ def map_points(
         if on_progress is not None:
             on_progress(start + keep)
     return jax.tree.map(lambda *parts: np.concatenate(parts), *finished)
+
+
+@functools.lru_cache(maxsize=64)
+def _at_combination(objective: Objective) -> Callable:
+    """Evaluate at params + a u_i + b u_j; one function object per objective."""
+
+    def evaluate(row: PyTree, params: PyTree, directions: PyTree, key: Key) -> PyTree:
+        first, a, second, b = row
+        point = params
+        for index, factor in ((first, a), (second, b)):
+            direction = jax.tree.map(lambda leaf, index=index: leaf[index], directions)
+            point = tree.add_scaled(point, factor, direction)
+        return objective(point, key)
+
+    return evaluate
+
+
+def map_combinations(
+    objective: Objective,
+    params: PyTree,
+    directions: PyTree,
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    key: Key,
+    *,
+    chunk_size: int,
+    on_progress: Callable[[int], None] | None = None,
+) -> PyTree:
+    """Evaluate an objective at `params + a u_i + b u_j` for many (i, a, j, b).
+
+    Lines, planes and Gaussian perturbations are all of this form, so that one compiled
+    program serves them all, as long as the number of directions and the chunk size stay
+    the same: compiling is most of what a CPU user waits for. The key is the same at all
+    points (common random numbers).
+
+    Args:
+        objective: `objective(params, key)`, any output.
+        params: Centre.
+        directions: Stacked directions u, a leading axis on every leaf.
+        rows: Arrays i, a, j, b of one length.
+        key: The objective's key.
+        chunk_size: Points that one device evaluates together.
+        on_progress: Called with the number of points finished so far.
+    """
+    dtype = np.dtype(jnp.result_type(*jax.tree.leaves(params)))
+    first, a, second, b = rows
+    cast = np.asarray(first, np.int32), np.asarray(a, dtype)
+    cast = (*cast, np.asarray(second, np.int32), np.asarray(b, dtype))
+    return map_points(
+        _at_combination(objective),
+        cast,
+        params,
+        directions,
+        key,
+        chunk_size=chunk_size,
+        on_progress=on_progress,
+    )

@@ -1,1 +1,27 @@
-"""estimators."""
+"""Exponents with their uncertainty: callables or arrays in, `Estimate` out."""
+
+from fracjax.estimators.finite_time import ensemble_exponent as ensemble_exponent
+from fracjax.estimators.finite_time import finite_time_growth as finite_time_growth
+from fracjax.estimators.finite_time import reward_exponent as reward_exponent
+from fracjax.estimators.finite_time import second_moment_exponent as second_moment_exponent
+from fracjax.estimators.finite_time import (
+    worst_finite_time_exponent as worst_finite_time_exponent,
+)
+from fracjax.estimators.holder import holder_exponent as holder_exponent
+from fracjax.estimators.holder import perturbation_exponent as perturbation_exponent
+from fracjax.estimators.lyapunov import lyapunov_spectrum as lyapunov_spectrum
+from fracjax.estimators.roughness import exponent_from_lines as exponent_from_lines
+from fracjax.estimators.series import series_holder_exponent as series_holder_exponent
+
+__all__ = [
+    "ensemble_exponent",
+    "exponent_from_lines",
+    "finite_time_growth",
+    "holder_exponent",
+    "lyapunov_spectrum",
+    "perturbation_exponent",
+    "reward_exponent",
+    "second_moment_exponent",
+    "series_holder_exponent",
+    "worst_finite_time_exponent",
+]

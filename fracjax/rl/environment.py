@@ -43,6 +43,12 @@ class Environment:
         observe: Observation of a state.
         step: One control step, `(state, action) -> Transition`.
         coordinates: Physical coordinates of a state, in which distances are measured.
+        energy: Mechanical energy of a state in joules, conserved without action and damping;
+            `None` where the environment does not offer it.
+        from_coordinates: State with the given coordinates, everything else taken from a
+            template state: `(coordinates, template) -> state`. Tangents of initial states
+            go through it, because simulators keep redundant copies of the coordinates that
+            a tangent on one copy would contradict. `None` where it is not offered.
     """
 
     name: str
@@ -55,3 +61,5 @@ class Environment:
     observe: Callable[[PyTree], Float[Array, " observation"]]
     step: Callable[[PyTree, Float[Array, " action"]], Transition]
     coordinates: Callable[[PyTree], Float[Array, " coordinates"]]
+    energy: Callable[[PyTree], Float[Array, ""]] | None = None
+    from_coordinates: Callable[[Float[Array, " coordinates"], PyTree], PyTree] | None = None

@@ -1,0 +1,263 @@
+"""How many policy steps per second, against PyTorch on the same machine in the same run?
+
+Both sides roll out the same pendulum (fourth-order Runge-Kutta) under many different 64-64
+tanh policies, one initial state each, and must return the same discounted returns. fracjax
+goes through `map_points`, as every scan does; PyTorch batches the policies with `baddbmm` on
+all cores or on the GPU, without gradients. The two alternate, so that a change of the
+machine's load hits both.
+
+    python benchmarks/rollouts.py                  # CPU or GPU, whichever JAX finds
+    python benchmarks/rollouts.py --quick --json
+
+Finding: see the table in README.md beside this file.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from fracjax import devices, evaluation
+from fracjax.rl import classic, rollouts
+
+DISCOUNT = 0.99
+WIDTH = 64
+
+
+class Network:
+    """A tanh network on plain (weights, biases) pairs."""
+
+    def act(self, params: list, observation: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        """Choose an action for one observation."""
+        del key
+        for weights, biases in params:
+            observation = jnp.tanh(observation @ weights + biases)
+        return observation
+
+
+def main() -> None:
+    arguments = parse()
+    devices.one_cpu_device_per_core()
+    jax.config.update("jax_enable_x64", True)
+    ours = in_jax("pendulum", WIDTH, np.float32, arguments)
+    theirs = in_torch(ours.params, ours.states, arguments)
+    first = {}
+    for name, run in (("fracjax", ours.run), ("torch", theirs)):
+        begin = time.perf_counter()
+        first[name] = (run(), time.perf_counter() - begin)
+    agree = check(first["fracjax"][0], first["torch"][0])
+
+    seconds: dict[str, list[float]] = {"fracjax": [], "torch": []}
+    for _ in range(arguments.repeats):
+        for name, run in (("fracjax", ours.run), ("torch", theirs)):
+            begin = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - begin)
+    steps = arguments.policies * arguments.steps
+    ratios = [b / a for a, b in zip(seconds["fracjax"], seconds["torch"], strict=True)]
+    acrobot = in_jax("acrobot", 32, np.float64, arguments, num_states=4)
+    acrobot.run()
+    result = {
+        "machine": machine(),
+        "policies": arguments.policies,
+        "steps": arguments.steps,
+        "chunk_size": ours.chunk_size,
+        "largest_relative_difference": agree,
+        "first_run_seconds": {name: value[1] for name, value in first.items()},
+        "million_steps_per_second": {
+            name: spread([steps / s / 1e6 for s in times]) for name, times in seconds.items()
+        },
+        "ratio": spread(ratios),
+        "acrobot_float64_million_steps_per_second": spread(
+            [steps * 4 / s / 1e6 for s in timed(acrobot.run, arguments.repeats)]
+        ),
+    }
+    print(json.dumps(result) if arguments.json else report(result))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="small and noisy: does it run?")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--policies", type=int, help="how many policies (default 8192)")
+    parser.add_argument("--steps", type=int, help="steps per rollout (default 200)")
+    parser.add_argument("--repeats", type=int, help="timed runs of each side (default 5)")
+    parser.add_argument("--chunk-size", type=int, help="policies per device and chunk")
+    arguments = parser.parse_args()
+    defaults = (256, 50, 2) if arguments.quick else (8192, 200, 5)
+    for name, default in zip(("policies", "steps", "repeats"), defaults, strict=True):
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, default)
+    return arguments
+
+
+class in_jax:  # noqa: N801 (reads as a function)
+    """Random policies and a function that returns all their discounted returns."""
+
+    def __init__(
+        self,
+        name: str,
+        width: int,
+        dtype: type,
+        arguments: argparse.Namespace,
+        num_states: int = 1,
+    ) -> None:
+        environment = {"pendulum": classic.pendulum, "acrobot": classic.acrobot}[name](dtype=dtype)
+        rng = np.random.default_rng(0)
+        sizes = (environment.observation_size, width, width, environment.action_size)
+        self.params = [
+            (
+                (rng.normal(size=(arguments.policies, i, o)) / np.sqrt(i)).astype(dtype),
+                (0.1 * rng.normal(size=(arguments.policies, o))).astype(dtype),
+            )
+            for i, o in zip(sizes[:-1], sizes[1:], strict=True)
+        ]
+        key = jax.random.key(0)
+        self.states = rollouts.initial_states(environment, key, num_states)
+        one = jax.tree.map(lambda leaf: leaf[0], self.params)
+        self.chunk_size = arguments.chunk_size or evaluation.cache_chunk_size(one)
+        returns = rollouts.discounted_returns(
+            environment, Network(), horizon=arguments.steps, discounts=(DISCOUNT,)
+        )
+        self.run: Callable[[], np.ndarray] = lambda: evaluation.map_points(
+            returns, self.params, self.states, key, chunk_size=self.chunk_size, chunks_per_call=4
+        )[:, 0]
+
+
+def in_torch(
+    params: list, states: jax.Array, arguments: argparse.Namespace
+) -> Callable[[], np.ndarray]:
+    """The same rollouts in PyTorch: all policies in one batch."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(num_cores())
+    layers = [(torch.tensor(w, device=device), torch.tensor(b, device=device)) for w, b in params]
+    start = torch.tensor(np.asarray(states[0]), device=device)
+    dt = 0.05
+
+    def act(theta: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
+        hidden = torch.stack([theta.cos(), theta.sin(), omega], dim=-1)[:, None, :]
+        for weights, biases in layers:
+            hidden = torch.baddbmm(biases[:, None, :], hidden, weights).tanh()
+        return 2 * hidden[:, 0, 0]
+
+    def slope(theta: torch.Tensor, omega: torch.Tensor, u: torch.Tensor) -> tuple:
+        return omega, 15 * theta.sin() + 3 * u
+
+    @torch.no_grad()
+    def run() -> np.ndarray:
+        theta, omega = (x.repeat(arguments.policies) for x in start)
+        total, weight = torch.zeros_like(theta), 1.0
+        for _ in range(arguments.steps):
+            u = act(theta, omega)
+            reward = -(2 * (1 - theta.cos()) + 0.1 * omega**2 + 0.001 * u**2)
+            total, weight = total + weight * reward, weight * DISCOUNT
+            a, b = slope(theta, omega, u)
+            c, d = slope(theta + dt / 2 * a, omega + dt / 2 * b, u)
+            e, f = slope(theta + dt / 2 * c, omega + dt / 2 * d, u)
+            g, h = slope(theta + dt * e, omega + dt * f, u)
+            theta = theta + dt / 6 * (a + 2 * (c + e) + g)
+            omega = omega + dt / 6 * (b + 2 * (d + f) + h)
+        return total.cpu().numpy()
+
+    return run
+
+
+def check(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Largest relative difference of the returns; neither side may be dead code."""
+    scale = np.abs(theirs).mean()
+    difference = float(np.abs(ours - theirs).max() / scale)
+    if not difference < 1e-2 or not np.std(theirs) > 1e-3 * scale:
+        sys.exit(f"The two sides do not compute the same returns: they differ by {difference:.3g}.")
+    return difference
+
+
+def timed(run: Callable[[], object], repeats: int) -> list[float]:
+    seconds = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - begin)
+    return seconds
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
+
+
+def num_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def machine() -> dict[str, object]:
+    processor = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        lines = information.read_text().splitlines()
+        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+        processor = names[0] if names else processor
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = None
+    return {
+        "processor": processor,
+        "cores": num_cores(),
+        "jax_devices": [str(device.device_kind) for device in jax.local_devices()],
+        "torch_device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "torch": torch.__version__,
+        "commit": commit,
+    }
+
+
+def report(result: dict) -> str:
+    def row(name: str, values: dict[str, float]) -> str:
+        return f"| {name} | {values['min']:.2f} | {values['median']:.2f} | {values['max']:.2f} |"
+
+    rates = result["million_steps_per_second"]
+    lines = [
+        *(f"{name}: {value}" for name, value in result["machine"].items()),
+        f"policies: {result['policies']}, steps: {result['steps']},"
+        f" chunk size: {result['chunk_size']}",
+        "first run with compilation (s): "
+        + ", ".join(f"{name} {value:.1f}" for name, value in result["first_run_seconds"].items()),
+        f"largest difference of returns: {result['largest_relative_difference']:.1e} of the mean",
+        "",
+        "| million policy steps per second | min | median | max |",
+        "| --- | --- | --- | --- |",
+        row("pendulum, 64-64, float32: fracjax", rates["fracjax"]),
+        row("pendulum, 64-64, float32: PyTorch", rates["torch"]),
+        row("ratio, pair by pair", result["ratio"]),
+        row(
+            "acrobot, 32-32, float64, 4 states: fracjax",
+            result["acrobot_float64_million_steps_per_second"],
+        ),
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

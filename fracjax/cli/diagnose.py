@@ -1,0 +1,377 @@
+"""`fracjax diagnose`: is this policy's landscape smooth, or fractal?"""
+
+import dataclasses
+import hashlib
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fracjax.cli.runtime import (
+    bad_input_is_exit_code_2,
+    configure_jax,
+    parse_dtype,
+    print_json,
+    progress_bar,
+    versions,
+)
+
+if TYPE_CHECKING:
+    from fracjax.diagnosis import Diagnosis, Settings
+    from fracjax.reports import Case
+    from fracjax.rl.environment import Environment
+    from fracjax.rl.policies import Policy
+
+__all__ = ["diagnose"]
+
+_DEFAULT_CASES = ("acrobot", "pendulum")
+_DEFAULT_GAMMAS = (0.99, 0.9)
+_MAX_STEPS = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class _Request:
+    """What was asked for, checked; everything that decides the numbers."""
+
+    environments: tuple[str, ...]
+    backend: str | None
+    policy: str | None
+    policy_digest: str | None
+    gamma: tuple[float, ...]
+    horizon: int
+    states: int
+    return_states: int
+    exponents: int
+    directions: int
+    samples: int
+    largest_scale: float | None
+    smallest_scale: float | None
+    stochastic: bool
+    quick: bool
+    dtype: str
+    seed: int
+
+
+@bad_input_is_exit_code_2
+def diagnose(
+    environment: Annotated[
+        str | None,
+        typer.Argument(
+            help="Environment, see `fracjax info envs`. Without one: acrobot, and pendulum as"
+            " the control that cannot be chaotic.",
+            show_default=False,
+        ),
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="Physics backend of a Brax environment.")
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="A file (.msgpack, .npz, Brax checkpoint), `trained` (ships with fracjax, the"
+            " default) or `untrained`."
+        ),
+    ] = None,
+    gamma: Annotated[
+        list[float] | None,
+        typer.Option(help="Discount factor; repeat for several. [default: 0.99 0.9]"),
+    ] = None,
+    horizon: Annotated[int, typer.Option(help="Steps of a return.")] = 1000,
+    states: Annotated[int, typer.Option(help="Initial states of the Lyapunov exponents.")] = 16,
+    return_states: Annotated[
+        int, typer.Option(help="Initial states that a return averages over.")
+    ] = 2,
+    exponents: Annotated[int, typer.Option(help="How many leading Lyapunov exponents.")] = 2,
+    directions: Annotated[int, typer.Option(help="Random lines of the Hölder estimate.")] = 32,
+    samples: Annotated[int, typer.Option(help="Perturbations per σ of the paper's estimate.")] = 64,
+    largest_scale: Annotated[
+        float | None,
+        typer.Option(help="Largest σ and lag, per parameter. [default: .1 of the parameters]"),
+    ] = None,
+    smallest_scale: Annotated[
+        float | None,
+        typer.Option(help="Smallest σ and spacing. [default: by precision and horizon]"),
+    ] = None,
+    stochastic: Annotated[
+        bool, typer.Option(help="Returns of the stochastic policy, common random numbers.")
+    ] = False,
+    trust: Annotated[
+        bool, typer.Option(help="Read a pickle (Brax's save_params), restricted to arrays.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("fracjax-diagnosis"),
+    overwrite: Annotated[
+        bool, typer.Option(help="Replace results of another configuration.")
+    ] = False,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float64",
+    seed: Annotated[int, typer.Option(help="Seed of states, directions and perturbations.")] = 0,
+    quick: Annotated[bool, typer.Option(help="A tenth of the work: a first look.")] = False,
+    compilation_cache: Annotated[
+        bool, typer.Option(help="Keep compiled programs on disk for the next run.")
+    ] = True,
+    json: Annotated[bool, typer.Option("--json", help="Print results as JSON.")] = False,
+) -> None:
+    """Measure chaos and roughness around a policy, and say what its landscape is.
+
+    Writes report.html (figures inside), results.json and the figures as PNG.
+
+    Example: fracjax diagnose hopper --backend spring --policy hopper.msgpack --horizon 200
+    """
+    request = _Request(
+        environments=_DEFAULT_CASES if environment is None else (environment,),
+        backend=backend,
+        policy=policy,
+        policy_digest=_digest(policy),
+        gamma=tuple(gamma or _DEFAULT_GAMMAS),
+        horizon=min(horizon, 300) if quick else horizon,
+        states=states,
+        return_states=return_states,
+        exponents=exponents,
+        directions=12 if quick else directions,
+        samples=16 if quick else samples,
+        largest_scale=largest_scale,
+        smallest_scale=smallest_scale,
+        stochastic=stochastic,
+        quick=quick,
+        dtype=parse_dtype(dtype),
+        seed=seed,
+    )
+    _check(request)
+    configure_jax(dtype, compilation_cache=compilation_cache)
+    from fracjax import reports
+
+    configuration = {"command": "diagnose", **dataclasses.asdict(request)}
+    pairs = [_load(request, name, trust=trust) for name in request.environments]
+    reports.check_output(out, configuration, overwrite=overwrite)
+
+    cases, results = [], []
+    with progress_bar() as report:
+        for env, loaded in pairs:
+            title = f"{env.name}, {loaded.info.origin} policy"
+            finding = _run(request, env, loaded, title, report)
+            case, result = _present(request, env, loaded, title, finding)
+            cases.append(case)
+            results.append(result)
+        report("report", 0, 0)
+        document = {"configuration": configuration, "versions": versions(), "cases": results}
+        command = shlex.join(["fracjax", *sys.argv[1:]])
+        files = reports.write_results(out, cases, document, title="fracjax diagnosis", command=command)
+    if json:
+        print_json(document)
+    else:
+        _print_tables(results)
+        typer.echo(f"\nreport: {files[0]}")
+
+
+def _digest(policy: str | None) -> str | None:
+    """Fingerprint of a policy file, so that another file under the same name is noticed."""
+    path = Path(policy) if policy else None
+    if path is None or not path.is_file():
+        return None
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _check(request: _Request) -> None:
+    """Refuse what cannot work before anything is imported, compiled or written."""
+    if not all(0 < gamma < 1 for gamma in request.gamma):
+        msg = f"--gamma must lie inside (0, 1), but is {list(request.gamma)}."
+        raise ValueError(msg)
+    if len(set(request.gamma)) != len(request.gamma):
+        msg = f"--gamma must not repeat a value, but is {list(request.gamma)}."
+        raise ValueError(msg)
+    bounds = {
+        "horizon": (20, _MAX_STEPS),
+        "states": (2, 4096),
+        "return_states": (1, 4096),
+        "exponents": (1, 1024),
+        "directions": (8, 4096),
+        "samples": (8, 65536),
+    }
+    for name, (low, high) in bounds.items():
+        value = getattr(request, name)
+        if not low <= value <= high:
+            msg = f"--{name.replace('_', '-')} must lie between {low} and {high}, but is {value}."
+            raise ValueError(msg)
+    if request.return_states > request.states:
+        msg = (
+            f"--return-states must not exceed --states, but they are {request.return_states}"
+            f" and {request.states}."
+        )
+        raise ValueError(msg)
+    scales = request.largest_scale, request.smallest_scale
+    if any(scale is not None and not 0 < scale < 1e6 for scale in scales):
+        msg = f"--largest-scale and --smallest-scale must be positive, but are {scales}."
+        raise ValueError(msg)
+    if None not in scales and not scales[1] < scales[0] / 100:  # type: ignore[operator]
+        msg = (
+            "--smallest-scale must be below a hundredth of --largest-scale: an exponent needs"
+            f" two decades, but they are {scales[1]} and {scales[0]}."
+        )
+        raise ValueError(msg)
+
+
+def _load(request: _Request, name: str, *, trust: bool) -> "tuple[Environment, Policy]":
+    """Make the environment and read the policy that fits it."""
+    import jax
+
+    from fracjax.rl import envs, policies
+    from fracjax.rl.checkpoints import load
+
+    environment = envs.make(name, backend=request.backend, dtype=request.dtype)
+    if request.exponents > environment.state_size:
+        msg = (
+            f"--exponents must not exceed the {environment.state_size} coordinates of"
+            f" {name}, but is {request.exponents}."
+        )
+        raise ValueError(msg)
+    shipped = name in policies.shipped_names()
+    if request.policy in (None, "trained"):
+        if not shipped:
+            msg = (
+                f"no trained policy ships for {name}: give --policy FILE (`fracjax train {name}`"
+                " makes one) or --policy untrained."
+            )
+            raise ValueError(msg)
+        policy = policies.shipped(name)
+    elif request.policy == "untrained":
+        key = jax.random.key(request.seed)
+        policy = (
+            policies.untrained(policies.shipped(name), seed=request.seed)
+            if shipped
+            else policies.initialize(key, environment.observation_size, environment.action_size)
+        )
+    else:
+        policy = load(Path(str(request.policy)), environment=environment, trust=trust)
+        policy = policy.replace(
+            info=dataclasses.replace(policy.info, origin=Path(str(request.policy)).name)
+        )
+    return environment, policy.astype(request.dtype)
+
+
+def _settings(request: _Request) -> "Settings":
+    from fracjax.diagnosis import Settings
+
+    return Settings(
+        num_exponents=request.exponents,
+        num_directions=request.directions,
+        points_per_line=34 if request.quick else 40,
+        num_samples=request.samples,
+        largest_scale=request.largest_scale,
+        smallest_scale=request.smallest_scale,
+        line_points=129 if request.quick else 257,
+        plane_points=15 if request.quick else 41,
+    )
+
+
+def _run(
+    request: _Request, environment: "Environment", policy: "Policy", title: str, report: Any
+) -> "Diagnosis":
+    """Diagnose one policy."""
+    import jax
+
+    from fracjax.diagnosis import diagnose as run
+    from fracjax.diagnosis import problem_of_policy
+    from fracjax.rl import envs
+
+    key = jax.random.key(request.seed)
+    reference = None
+    if request.dtype == "float32":
+        with jax.enable_x64(True):
+            precise = envs.make(environment.name, backend=request.backend, dtype="float64")
+            reference = precise, policy.astype("float64")
+    problem = problem_of_policy(
+        environment,
+        policy,
+        jax.random.fold_in(key, 0),
+        discounts=request.gamma,
+        horizon=request.horizon,
+        num_return_states=request.return_states,
+        num_states=request.states,
+        stochastic=request.stochastic,
+        reference=reference,
+    )
+    name = title.split(",")[0]
+    return run(
+        problem,
+        jax.random.fold_in(key, 1),
+        _settings(request),
+        on_progress=lambda stage, done, total: report(f"{name}: {stage}", done, total),
+    )
+
+
+def _present(
+    request: _Request,
+    environment: "Environment",
+    policy: "Policy",
+    title: str,
+    finding: "Diagnosis",
+) -> "tuple[Case, dict[str, Any]]":
+    """Make what the page shows and what the JSON holds of one case."""
+    from fracjax.diagnosis import summary
+    from fracjax.plotting import diagnosis_figures
+    from fracjax.reports import Case
+
+    numbers = summary(finding, dt=environment.dt)
+    training = dict(policy.info.training)
+    described = {
+        "environment": f"{environment.name} ({environment.backend}), dt = {environment.dt:g} s",
+        "policy": f"{policy.info.origin}, {policy.network.description}",
+        "training": ", ".join(f"{k} {v}" for k, v in training.items() if not isinstance(v, dict)),
+        "return": f"horizon {request.horizon} steps, {request.return_states} initial states,"
+        f" {'stochastic' if request.stochastic else 'deterministic'} policy, {request.dtype}",
+        "seed": str(request.seed),
+    }
+    shown = [(key, value) for key, value in described.items() if value]
+    figures = diagnosis_figures(finding, title=title, dt=environment.dt)
+    result = {"title": title, "description": dict(shown), "dt": environment.dt, **numbers}
+    return Case(title, shown, numbers, figures), result
+
+
+_COLORS = {"smooth": "green", "fractal": "red", "discontinuous": "yellow", "undecided": "dim"}
+
+
+def _text(estimate: dict[str, Any]) -> str:
+    if estimate["value"] is None:
+        return estimate.get("status", "–")
+    return f"{estimate['value']:.3g} [{estimate['low']:.3g}, {estimate['high']:.3g}]"
+
+
+def _print_tables(results: list[dict[str, Any]]) -> None:
+    """Print a short table and the verdicts."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for result in results:
+        chaos = result["lyapunov"]
+        table = Table(title=result["title"], title_justify="left", title_style="bold")
+        for heading in ("γ", "landscape", "Hölder exponent α", "by perturbations", "predicted"):
+            table.add_column(heading)
+        for finding in result["by_discount"]:
+            verdict = finding["verdict"]
+            table.add_row(
+                f"{finding['discount']:g}",
+                f"[{_COLORS[verdict]}]{verdict}[/]",
+                _text(finding["holder"]),
+                _text(finding["paper"]),
+                _text(finding["predicted"]["mean"]),
+            )
+        console.print(table)
+        console.print(
+            f"largest Lyapunov exponent {_text(chaos['nats_per_second'][0])} nats/s ="
+            f" {_text(chaos['nats_per_step'][0])} nats/step"
+        )
+        for finding in result["by_discount"]:
+            verdict = finding["verdict"]
+            agrees = ", ".join(finding["agrees_with"]) or "none"
+            console.print(
+                f"γ = {finding['discount']:g}: [{_COLORS[verdict]}]{verdict}[/]:"
+                f" {finding['reason']}; predictions that agree: {agrees}",
+                soft_wrap=True,
+                highlight=False,
+            )
+        console.print(
+            f"{result['points']} points, {result['nonfinite_points']} without a finite return;"
+            f" {chaos['failed_states']} of {chaos['initial_states']} initial states failed\n"
+        )

@@ -1,0 +1,141 @@
+"""What every command does first: JAX settings, progress on stderr, errors as one line."""
+
+import contextlib
+import functools
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+__all__ = [
+    "bad_input_is_exit_code_2",
+    "configure_jax",
+    "parse_dtype",
+    "print_json",
+    "progress_bar",
+    "versions",
+]
+
+
+def bad_input_is_exit_code_2(command: Callable) -> Callable:
+    """Turn a `ValueError` about the input into one line on stderr and exit code 2."""
+
+    @functools.wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except ValueError as error:
+            message = " ".join(str(error).split())
+            typer.echo(f"fracjax: error: {message}", err=True)
+            raise typer.Exit(2) from None
+
+    return guarded
+
+
+def parse_dtype(dtype: str) -> str:
+    """Check a `--dtype`.
+
+    Raises:
+        ValueError: If it is neither float32 nor float64.
+    """
+    if dtype not in ("float32", "float64"):
+        msg = f"--dtype must be float32 or float64, but is {dtype!r}."
+        raise ValueError(msg)
+    return dtype
+
+
+def _cache_folder() -> Path:
+    """Folder of the persistent compilation cache."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "fracjax" / "jax"
+
+
+def configure_jax(dtype: str, *, compilation_cache: bool = True) -> None:
+    """Set precision, one CPU device per core, and the persistent compilation cache.
+
+    The cache lies in `$XDG_CACHE_HOME/fracjax/jax` (by default under `~/.cache`) unless
+    `JAX_COMPILATION_CACHE_DIR` names another folder. Call it before JAX computes.
+    """
+    import jax
+
+    from fracjax.devices import one_cpu_device_per_core
+
+    one_cpu_device_per_core()
+    jax.config.update("jax_enable_x64", dtype == "float64")
+    if not compilation_cache:
+        jax.config.update("jax_enable_compilation_cache", False)
+    elif jax.config.jax_compilation_cache_dir is None:
+        folder = _cache_folder()
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            jax.config.update("jax_compilation_cache_dir", str(folder))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def versions() -> dict[str, str]:
+    """Versions behind a result, and the device it ran on."""
+    import jax
+
+    names = ("fracjax", "jax", "jaxlib", "brax", "flax", "numpy")
+    found = {name: importlib.metadata.version(name) for name in names}
+    device = jax.local_devices()[0]
+    found["python"] = platform.python_version()
+    found["platform"] = f"{jax.default_backend()} ({device.device_kind} × {jax.device_count()})"
+    return found
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print one JSON object on stdout."""
+    sys.stdout.write(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def progress_bar(*, quiet: bool = False) -> Iterator[Callable[[str, int, int, str], None]]:
+    """Draw progress on stderr; yields `report(stage, done, total, extra)`.
+
+    A new stage ends the one before. A total of 0 means that its length is not known.
+    """
+    console = Console(stderr=True, quiet=quiet)
+    columns = (
+        TextColumn("{task.description:<34}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[extra]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        current: dict[str, Any] = {"stage": None, "task": None}
+
+        def finish() -> None:
+            if current["task"] is not None:
+                task = progress.tasks[progress.task_ids.index(current["task"])]
+                total = task.total or 1
+                progress.update(current["task"], total=total, completed=total)
+
+        def report(stage: str, done: int, total: int, extra: str = "") -> None:
+            if stage != current["stage"]:
+                finish()
+                current["stage"] = stage
+                current["task"] = progress.add_task(stage, total=total or None, extra=extra)
+            progress.update(current["task"], completed=done, total=total or None, extra=extra)
+
+        yield report
+        finish()

@@ -1,0 +1,72 @@
+"""Pose the diagnosis of a policy in an environment."""
+
+from collections.abc import Sequence
+
+import jax
+from jaxtyping import Array, Float
+
+from fracjax._types import Key, Objective, PyTree
+from fracjax.diagnosis.findings import Problem
+from fracjax.rl.environment import Environment
+from fracjax.rl.policies import Policy
+from fracjax.rl.rollouts import discounted_returns, initial_states, track, tracked_loop
+
+__all__ = ["problem_of_policy"]
+
+
+def problem_of_policy(
+    environment: Environment,
+    policy: Policy,
+    key: Key,
+    *,
+    discounts: Sequence[float] = (0.99, 0.9),
+    horizon: int = 1000,
+    num_return_states: int = 2,
+    num_states: int = 16,
+    stochastic: bool = False,
+    reference: tuple[Environment, Policy] | None = None,
+) -> Problem:
+    """Make the closed loop and the discounted returns of a policy.
+
+    Args:
+        environment: The simulator.
+        policy: The policy; its parameters are the centre of the landscape.
+        key: Draws the initial states: state i comes from `fold_in(key, i)`.
+        discounts: Discount factors.
+        horizon: Steps of a return and of the tangents.
+        num_return_states: Initial states that the return averages over: the first of
+            those of the exponents.
+        num_states: Initial states of the Lyapunov exponents.
+        stochastic: Whether the returns are of the stochastic policy, with the same noise
+            at all parameters; the exponents are of the deterministic one.
+        reference: The same environment and policy in float64, for the noise floor.
+    """
+
+    def objective(environment: Environment, policy: Policy) -> Objective:
+        states = initial_states(environment, key, num_return_states)
+        returns = discounted_returns(
+            environment, policy, horizon=horizon, discounts=discounts, stochastic=stochastic
+        )
+
+        def evaluate(params: PyTree, key: Key) -> Float[Array, " discounts"]:
+            return returns(params, states, key)
+
+        return evaluate
+
+    precise = None
+    if reference is not None:
+        with jax.enable_x64(True):
+            precise = objective(*reference), reference[1].params
+    return Problem(
+        step=tracked_loop(environment, policy, policy.params),
+        states=jax.vmap(track)(initial_states(environment, key, num_states)),
+        objective=objective(environment, policy),
+        params=policy.params,
+        discounts=tuple(discounts),
+        dt=environment.dt,
+        horizon=horizon,
+        coordinates=lambda tracked: environment.coordinates(tracked.state),
+        alive=lambda tracked: tracked.alive,
+        observable=lambda tracked: tracked.reward,
+        reference=precise,
+    )

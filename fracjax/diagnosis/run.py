@@ -1,0 +1,271 @@
+"""Run a diagnosis: chaos, roughness, jumps, pictures."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from fracjax._types import Estimate, Key, PyTree
+from fracjax.diagnosis.findings import (
+    Chaos,
+    Diagnosis,
+    DiscountDiagnosis,
+    Problem,
+    Settings,
+    Slices,
+)
+from fracjax.diagnosis.verdict import agrees, judge, predictions
+from fracjax.estimators.finite_time import (
+    TangentGrowth,
+    ensemble_exponent,
+    finite_time_growth,
+    reward_exponent,
+)
+from fracjax.estimators.holder import exponents_of_outputs, perturbation_exponent
+from fracjax.estimators.jumps import find_jumps
+from fracjax.estimators.lines import LineSampler, default_scales
+from fracjax.evaluation import cache_chunk_size, map_points
+from fracjax.landscapes import line, plane, scan, zoom
+
+__all__ = ["Progress", "diagnose"]
+
+_DECADES_NEEDED = 1.0
+_SAFETY = 10.0
+
+Progress = Callable[[str, int, int], None]
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Report nothing."""
+
+
+def measure_chaos(problem: Problem, num_exponents: int, key: Key) -> Chaos:
+    """Push tangents along the closed loop from every initial state."""
+    steps = problem.horizon
+
+    def record(row: tuple[PyTree, Array]) -> TangentGrowth:
+        state, index = row
+        return finite_time_growth(
+            problem.step,
+            state,
+            num_steps=steps,
+            num_exponents=num_exponents,
+            key=jax.random.fold_in(key, index),
+            coordinates=problem.coordinates,
+            alive=problem.alive,
+            observable=problem.observable,
+        )
+
+    count = len(jax.tree.leaves(problem.states)[0])
+    chunk = min(16, -(-count // jax.local_device_count()))
+    result = map_points(record, (problem.states, np.arange(count)), chunk_size=chunk)
+    growth, alive = np.asarray(result.growth, float), np.asarray(result.alive)
+
+    def exponent(column: np.ndarray) -> Estimate:
+        return ensemble_exponent(jnp.asarray(column), dt=problem.dt, alive=jnp.asarray(alive))
+
+    columns = [jax.jit(exponent)(growth[:, :, i]) for i in range(growth.shape[2])]
+    spectrum = jax.tree.map(lambda *leaves: jnp.stack(leaves), *columns)
+    reward = None
+    if result.log_projection is not None:
+        reward = jax.jit(lambda g, p: reward_exponent(g, p, dt=problem.dt, alive=alive))(
+            growth[:, :, 0], np.asarray(result.log_projection, float)
+        )
+    finite = np.isfinite(np.where(alive, growth[:, :, 0], 0.0)).all(axis=1)
+    return Chaos(
+        spectrum=spectrum,
+        growth=growth[:, :, 0],
+        alive=alive,
+        reward=reward,
+        steps=float(alive.sum(axis=1).mean()),
+        failed_states=int((~finite).sum()),
+    )
+
+
+def _ladder(problem: Problem, settings: Settings, chaos: Chaos) -> tuple[float, float, float, bool]:
+    """Choose the scales: largest, smallest, the horizon's cut, and whether it is too high."""
+    largest, smallest = default_scales(problem.params)
+    largest = settings.largest_scale or largest
+    smallest = min(settings.smallest_scale or smallest, largest / 256)
+    fastest = float(chaos.spectrum.value[0]) * problem.dt
+    grown = fastest * min(problem.horizon, chaos.steps)
+    cut = math.exp(-grown) if math.isfinite(grown) and grown > 0 else 0.0
+    wanted = max(smallest, _SAFETY * cut) if settings.smallest_scale is None else smallest
+    highest = largest / 8 / 10**_DECADES_NEEDED
+    too_short = cut > 0 and wanted > highest
+    return largest, (smallest if too_short else wanted), cut, too_short
+
+
+def diagnose(
+    problem: Problem,
+    key: Key,
+    settings: Settings | None = None,
+    *,
+    on_progress: Progress = _silent,
+) -> Diagnosis:
+    """Measure chaos and roughness around one policy, and say what the landscape is.
+
+    Args:
+        problem: Closed loop and objective.
+        key: Seeds directions, perturbations and frames.
+        settings: How much to compute.
+        on_progress: Called with the stage, points done and points in all.
+
+    Raises:
+        ValueError: If a discount is outside (0, 1), or a scale out of range.
+    """
+    settings = settings or Settings()
+    if not problem.discounts or not all(0 < discount < 1 for discount in problem.discounts):
+        msg = f"Argument `discounts` must lie inside (0, 1), but is {problem.discounts}."
+        raise ValueError(msg)
+    chunk = settings.chunk_size or cache_chunk_size(problem.params)
+    counted = _Counter()
+
+    def stage(name: str, total: int) -> Callable[[int], None]:
+        on_progress(name, 0, total)
+        return lambda done: on_progress(name, done, total)
+
+    stage("Lyapunov exponents", 0)
+    chaos = measure_chaos(problem, settings.num_exponents, jax.random.fold_in(key, 0))
+
+    largest, smallest, cut, too_short = _ladder(problem, settings, chaos)
+    sampler = LineSampler(
+        problem.objective,
+        problem.params,
+        jax.random.fold_in(key, 1),
+        num_directions=settings.num_directions,
+        radius=largest,
+        chunk_size=chunk,
+    )
+    num_levels = sampler.num_levels(largest, smallest)
+    total = settings.num_directions * num_levels * settings.points_per_line
+    lines = sampler.ladder(
+        largest,
+        smallest,
+        points_per_line=settings.points_per_line,
+        on_progress=stage("Hölder exponent", total),
+    )
+    values = counted(lines.values)
+    stage("rounding noise", 0)
+    noise = sampler.noise_variance(lines.spacings, reference=problem.reference)
+    holder = exponents_of_outputs(values, lines.spacings, noise_variance=noise)
+
+    total = settings.num_scales * settings.num_samples
+    paper = perturbation_exponent(
+        problem.objective,
+        problem.params,
+        jax.random.fold_in(key, 1),
+        scales=np.geomspace(largest, max(smallest, 1e-3 * largest), settings.num_scales),
+        num_samples=settings.num_samples,
+        batch_size=2 * settings.num_directions,
+        chunk_size=chunk,
+        on_progress=stage("perturbations", total),
+    )
+    stage("jumps", 0)
+    by_discount = []
+    for index, discount in enumerate(problem.discounts):
+        own = values[..., index]
+        jumps = find_jumps(
+            own,
+            lines.spacings,
+            lambda line, offset, index=index: counted(sampler.evaluate(line, offset))[:, index],
+            noise_variance=float(noise[index]),
+        )
+        measured = _take(holder, index)
+        rest = None
+        if jumps.lines.any() and (~jumps.lines).sum() >= 8:
+            kept = np.where(jumps.lines[:, None, None], np.nan, own)
+            rest = exponents_of_outputs(kept, lines.spacings, noise_variance=noise[index])
+        predicted = predictions(chaos, discount, problem.dt)
+        verdict, reason = judge(
+            measured, jumps, rest, predicted["mean"], horizon_too_short=too_short
+        )
+        by_discount.append(
+            DiscountDiagnosis(
+                discount=discount,
+                holder=measured,
+                paper=_take(paper, index),
+                without_jumps=rest,
+                jumps=jumps,
+                predictions=predicted,
+                agrees=tuple(n for n, p in predicted.items() if agrees(p, measured)),
+                verdict=verdict,
+                reason=reason,
+            )
+        )
+    slices = _slices(problem, settings, jax.random.fold_in(key, 2), chunk, stage)
+    for dataset in (*slices.lines, *slices.planes):
+        counted(dataset["value"].values.reshape(-1, len(problem.discounts)))
+    centre = slices.lines[0]["value"].sel(a=0.0, method="nearest").values
+    return Diagnosis(
+        chaos=chaos,
+        by_discount=tuple(by_discount),
+        lines=lines,
+        noise_variance=np.asarray(noise),
+        slices=slices,
+        value=np.asarray(centre),
+        smooth_below=cut,
+        num_points=counted.points,
+        nonfinite_points=counted.nonfinite,
+    )
+
+
+class _Counter:
+    """Count points and those without a finite return."""
+
+    def __init__(self) -> None:
+        self.points = self.nonfinite = 0
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        finite = np.isfinite(values).all(axis=-1)
+        self.points += finite.size
+        self.nonfinite += int((~finite).sum())
+        return values
+
+
+def _take(estimate: Estimate, index: int) -> Estimate:
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[index], estimate)
+
+
+def _slices(
+    problem: Problem,
+    settings: Settings,
+    key: Key,
+    chunk: int,
+    stage: Callable[[str, int], Callable[[int], None]],
+) -> Slices:
+    """Draw a line and a plane along random filter-normalised directions, wide and zoomed."""
+    wide_line = line(
+        problem.params,
+        jax.random.fold_in(key, 0),
+        span=settings.span,
+        num_points=settings.line_points | 1,
+    )
+    wide_plane = plane(
+        problem.params,
+        jax.random.fold_in(key, 1),
+        span=settings.span,
+        num_points=settings.plane_points | 1,
+    )
+    grids = [wide_line, zoom(wide_line, settings.zoom), wide_plane, zoom(wide_plane, settings.zoom)]
+    total, before, datasets = sum(grid.size for grid in grids), 0, []
+    report = stage("slices", total)
+    for grid in grids:
+        datasets.append(
+            scan(
+                problem.objective,
+                problem.params,
+                grid,
+                jax.random.fold_in(key, 2),
+                chunk_size=chunk,
+                num_directions=2 * settings.num_directions,
+                on_progress=lambda done, before=before: report(before + done),
+            )
+        )
+        before += grid.size
+    return Slices((datasets[0], datasets[1]), (datasets[2], datasets[3]))
+
+

@@ -1,0 +1,110 @@
+"""Predictions from chaos, and the verdict."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fracjax._types import Estimate, Status
+from fracjax.diagnosis.findings import Chaos, Prediction, Verdict
+from fracjax.estimators.finite_time import second_moment_exponent, worst_finite_time_exponent
+from fracjax.estimators.jumps import Jumps
+
+__all__ = ["agrees", "judge", "predict", "predictions"]
+
+_JUMPY_SHARE = 1 / 16
+
+
+def predict(discount: float, low: float, value: float, high: float) -> Prediction:
+    """Predict the Hölder exponent -ln γ / λ from an exponent and its interval.
+
+    Args:
+        discount: γ in (0, 1).
+        low: Lower end of λ, nats per step.
+        value: λ.
+        high: Upper end of λ.
+
+    Returns:
+        Prediction capped at 2, the most that second differences see; 2 for λ ≤ 0.
+    """
+    rate = -math.log(discount)
+
+    def alpha(exponent: float) -> float:
+        if math.isnan(exponent):
+            return math.nan
+        return min(2.0, rate / exponent) if exponent > 0 else 2.0
+
+    return Prediction(alpha(value), alpha(high), alpha(low))
+
+
+def predictions(chaos: Chaos, discount: float, dt: float) -> dict[str, Prediction]:
+    """Predict from the mean, the second moment and the worst finite-time exponent.
+
+    The last two look at windows of the discount's memory, 1/(1-γ) steps.
+    """
+    growth, alive = jnp.asarray(chaos.growth), jnp.asarray(chaos.alive)
+    window = int(np.clip(round(1 / (1 - discount)), 1, max(1, growth.shape[1] // 2)))
+    second = jax.jit(lambda g: second_moment_exponent(g, window, alive=alive))(growth)
+    worst = jax.jit(lambda g: worst_finite_time_exponent(g, window, alive=alive))(growth)
+    mean = jax.tree.map(lambda leaf: leaf[0], chaos.spectrum)
+    exponents = {
+        "mean": (float(mean.low) * dt, float(mean.value) * dt, float(mean.high) * dt),
+        "second moment": (float(second.low), float(second.value), float(second.high)),
+        "worst": (float(worst.low), float(worst.value), float(worst.high)),
+    }
+    return {name: predict(discount, *interval) for name, interval in exponents.items()}
+
+
+def agrees(prediction: Prediction, measured: Estimate) -> bool:
+    """Whether the intervals meet, both capped at 1: beyond it theory promises no more."""
+    low, high = min(1.0, float(measured.low)), min(1.0, float(measured.high))
+    return min(1.0, prediction.low) <= high and low <= min(1.0, prediction.high)
+
+
+def judge(
+    measured: Estimate,
+    jumps: Jumps,
+    without_jumps: Estimate | None,
+    prediction: Prediction,
+    *,
+    horizon_too_short: bool,
+) -> tuple[Verdict, str]:
+    """Turn one discount's measurements into a verdict and its reason.
+
+    Args:
+        measured: Hölder exponent.
+        jumps: Jumps found along its lines.
+        without_jumps: Exponent without the lines that hold jumps.
+        prediction: Exponent predicted from the mean Lyapunov exponent.
+        horizon_too_short: Whether e^{-λT} reaches the measured scales, so that the
+            finite horizon smooths what is measured.
+    """
+    status = Status(int(measured.status))
+    jumpy = jumps.lines.mean() >= _JUMPY_SHARE
+    share = f"{int(jumps.lines.sum())} of {len(jumps.lines)} lines hold a confirmed jump"
+    if jumpy and status in (Status.OK, Status.NO_SCALING_REGION):
+        rest = without_jumps
+        if rest is not None and Status(int(rest.status)) == Status.OK and float(rest.high) < 1:
+            return Verdict.FRACTAL, f"{share}; without them the exponent is still {rest}"
+        return Verdict.DISCONTINUOUS, share
+    if status != Status.OK:
+        reasons = {
+            Status.DIVERGED: "no line has finite returns",
+            Status.TOO_FEW_POINTS: "too few lines have finite returns",
+            Status.AT_NOISE_FLOOR: "rounding noise hides the landscape at these scales",
+            Status.NO_SCALING_REGION: "no range of scales follows a power law",
+        }
+        return Verdict.UNDECIDED, reasons.get(status, status.label)
+    if float(measured.high) < 1:
+        return Verdict.FRACTAL, f"the exponent {measured} is below 1"
+    if float(measured.low) > 1:
+        if horizon_too_short and prediction.high < 1:
+            return Verdict.UNDECIDED, (
+                "smooth at the measured scales, but the horizon is too short: e^{-λT} reaches"
+                f" them, and λ predicts {prediction.value:.2f}"
+            )
+        return Verdict.SMOOTH, f"the exponent {measured} is above 1"
+    return Verdict.UNDECIDED, f"the exponent's interval {measured} straddles 1"
+
+

@@ -1,0 +1,84 @@
+"""Whole figures of a diagnosis."""
+
+from matplotlib.figure import Figure
+
+from fracjax.diagnosis import Diagnosis
+from fracjax.plotting.chaos import convergence_trace, exponents_against_discount
+from fracjax.plotting.landscapes import line_slice, plane_slice
+from fracjax.plotting.scaling import perturbation_variance, variogram
+from fracjax.plotting.style import DISCOUNT_COLORS, new_figure, style
+
+__all__ = ["diagnosis_figures"]
+
+
+def diagnosis_figures(diagnosis: Diagnosis, *, title: str, dt: float) -> dict[str, Figure]:
+    """Draw everything a diagnosis measured.
+
+    Args:
+        diagnosis: Result of `diagnose`.
+        title: Name of environment and policy.
+        dt: Seconds per step.
+
+    Returns:
+        Figures by name: "chaos", "roughness", "lines" and "planes".
+    """
+    with style():
+        return {
+            "chaos": _chaos(diagnosis, title, dt),
+            "roughness": _roughness(diagnosis, title),
+            "lines": _lines(diagnosis, title),
+            "planes": _planes(diagnosis, title),
+        }
+
+
+def _chaos(diagnosis: Diagnosis, title: str, dt: float) -> Figure:
+    figure = new_figure(10, 3.8)
+    left, right = figure.subplots(1, 2)
+    discounts = [finding.discount for finding in diagnosis.by_discount]
+    convergence_trace(left, diagnosis.chaos, dt=dt, discounts=discounts)
+    left.set_title("Does the closed loop forget its start?")
+    exponents_against_discount(right, diagnosis.by_discount)
+    right.set_title("Measured and predicted roughness")
+    figure.suptitle(title)
+    return figure
+
+
+def _roughness(diagnosis: Diagnosis, title: str) -> Figure:
+    figure = new_figure(10, 3.8)
+    left, right = figure.subplots(1, 2)
+    for finding, color in zip(diagnosis.by_discount, DISCOUNT_COLORS, strict=False):
+        label = f"γ = {finding.discount:g}"
+        variogram(left, finding.holder, color=color, label=label)
+        perturbation_variance(right, finding.paper, color=color, label=label)
+    left.set_title("Second differences along random lines (faint: outside the window)")
+    right.set_title("Gaussian perturbations of one centre (dashed: slope 2, smooth)")
+    for axes in (left, right):
+        axes.legend()
+    figure.suptitle(title)
+    return figure
+
+
+def _lines(diagnosis: Diagnosis, title: str) -> Figure:
+    findings = diagnosis.by_discount
+    figure = new_figure(10, 2.2 * len(findings) + 0.6)
+    grid = figure.subplots(len(findings), 2, squeeze=False)
+    for row, (finding, color) in enumerate(zip(findings, DISCOUNT_COLORS, strict=False)):
+        for column, dataset in enumerate(diagnosis.slices.lines):
+            axes = line_slice(grid[row][column], dataset, output=row, color=color)
+            axes.set_title(f"γ = {finding.discount:g}: {finding.verdict}" if column == 0 else "zoom")
+            if row + 1 < len(findings):
+                axes.set_xlabel("")
+    figure.suptitle(title)
+    return figure
+
+
+def _planes(diagnosis: Diagnosis, title: str) -> Figure:
+    findings = diagnosis.by_discount
+    figure = new_figure(9, 3.9 * len(findings) + 0.4)
+    grid = figure.subplots(len(findings), 2, squeeze=False)
+    for row, finding in enumerate(findings):
+        for column, dataset in enumerate(diagnosis.slices.planes):
+            axes = plane_slice(grid[row][column], dataset, output=row)
+            axes.set_title(f"γ = {finding.discount:g}: {finding.verdict}" if column == 0 else "zoom")
+    figure.suptitle(title)
+    return figure

@@ -1,0 +1,218 @@
+"""Read what Brax writes: orbax checkpoint folders and pickles.
+
+Nothing here imports Brax, and no pickle is loaded by `pickle.load`.
+"""
+
+import io
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fracjax.rl.policies import PolicyFileError
+
+__all__ = ["looks_like_pickle", "read_folder", "read_pickle"]
+
+_CONFIGS = ("ppo_network_config.json", "sac_network_config.json")
+# What Brax's network factories use where a checkpoint's configuration is silent.
+_DEFAULT_ACTIVATION = {_CONFIGS[0]: "swish", _CONFIGS[1]: "relu"}
+
+Contents = tuple[dict[str, np.ndarray], dict[str, Any]]
+
+
+def read_folder(folder: Path) -> Contents:
+    """Read a checkpoint of Brax's PPO or SAC, or the latest one in a folder of them."""
+    folder, name = _find_checkpoint(folder)
+    config = json.loads((folder / name).read_text())
+    network = config["network_factory_kwargs"]
+    if network.get("distribution_type", "tanh_normal") != "tanh_normal":
+        msg = f"has distribution `{network['distribution_type']}`, but only `tanh_normal` is known"
+        raise PolicyFileError(msg)
+    statistics, weights = _restore(folder)
+    training: dict[str, Any] = {"algorithm": name[:3]}
+    if folder.name.isdigit():
+        training["steps"] = int(folder.name)
+    settings = {
+        "activation": network.get("activation", _DEFAULT_ACTIVATION[name]),
+        "head": "tanh_normal",
+        "squash": "tanh",
+        "normalize": bool(config["normalize_observations"]),
+        "action_size": int(config["action_size"]),
+        "origin": f"Brax {name[:3].upper()} checkpoint",
+        "training": training,
+    }
+    return _to_arrays(statistics, weights, network.get("policy_obs_key", "state")), settings
+
+
+def looks_like_pickle(content: bytes) -> bool:
+    """Whether the file begins as pickles of protocol 2 to 5 do."""
+    return re.match(rb"\x80[\x02-\x05]", content) is not None
+
+
+def read_pickle(content: bytes, *, trust: bool) -> Contents:
+    """Read `brax.io.model.save_params` without running anything it asks for."""
+    if not trust:
+        msg = (
+            "is a pickle, and loading a pickle can run any code: train with `fracjax train`,"
+            " or have Brax write a checkpoint folder (`save_checkpoint_path=…`) and give that,"
+            " or allow this one with `--trust` (`trust=True`)"
+        )
+        raise PolicyFileError(msg)
+    stored = _RestrictedUnpickler(io.BytesIO(content)).load()
+    if not isinstance(stored, (tuple, list)) or len(stored) < 2:
+        msg = "is a pickle, but does not hold Brax's (statistics, policy, …)"
+        raise PolicyFileError(msg)
+    statistics, weights = stored[:2]
+    settings = {
+        "head": "tanh_normal",
+        "squash": "tanh",
+        "origin": "Brax pickle",
+        "activation_default": "swish",
+    }
+    if isinstance(statistics, _Container):
+        statistics = vars(statistics)
+    return _to_arrays(statistics, weights, "state"), settings
+
+
+class _Container:
+    """Stands in for a Brax dataclass: attributes only, no code of its own."""
+
+
+class _DType:
+    """Stands in for `numpy.dtype`, whose own state can be forged into bad pointers."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        self.code, self.order = code, "="
+
+    def __setstate__(self, state: tuple) -> None:
+        self.order = state[1]
+
+    def read(self, content: bytes | bytearray) -> np.ndarray:
+        """Numbers of plain types; anything else is refused."""
+        if not re.fullmatch(r"[fiu][1248]|b1", self.code) or self.order not in "<>|=":
+            msg = f"holds an array of type {self.code!r}, which no policy needs"
+            raise PolicyFileError(msg)
+        return np.frombuffer(content, self.order + self.code)
+
+
+class _Array:
+    """Stands in for `numpy.ndarray`, and reads the state that one pickles."""
+
+    def __init__(self, *_: Any) -> None:
+        self.value = np.zeros(0)
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, dtype, fortran, content = state
+        self.value = dtype.read(content).reshape(shape, order="F" if fortran else "C")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.value, dtype, copy=copy)
+
+
+def _numpy_array(content: bytes | bytearray, dtype: _DType, shape: Any, order: str) -> _Array:
+    """Stand in for NumPy's constructor in pickles of protocol 5."""
+    array = _Array()
+    array.__setstate__((None, shape, dtype, order == "F", content))
+    return array
+
+
+def _jax_array(build: Any, arguments: Any, state: tuple, aval: Any) -> _Array:
+    """Stand in for JAX's constructor; the state is that of the NumPy array inside."""
+    del build, arguments, aval
+    array = _Array()
+    array.__setstate__(state)
+    return array
+
+
+_STATISTICS = "brax.training.acme.running_statistics"
+_ADMITTED: Mapping[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _DType,
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
+    ("numpy.core.numeric", "_frombuffer"): _numpy_array,
+    ("numpy._core.numeric", "_frombuffer"): _numpy_array,
+    ("jax._src.array", "_reconstruct_array"): _jax_array,
+    ("flax.core.frozen_dict", "FrozenDict"): dict,
+    ("collections", "OrderedDict"): dict,
+    (_STATISTICS, "RunningStatisticsState"): _Container,
+    (_STATISTICS, "NestedMeanStd"): _Container,
+    (_STATISTICS, "NormalizationMode"): int,
+    ("brax.training.types", "UInt64"): _Container,
+}
+
+
+class _RestrictedUnpickler(pickle.Unpickler):
+    """Resolves a fixed list of names to arrays and plain containers, and no others."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _ADMITTED:
+            return _ADMITTED[module, name]
+        msg = f"asks for `{module}.{name}`, which no policy needs: nothing was run"
+        raise PolicyFileError(msg)
+
+
+def _find_checkpoint(folder: Path) -> tuple[Path, str]:
+    steps = sorted((child for child in folder.iterdir() if child.name.isdigit()), key=_step)
+    for candidate in (folder, *reversed(steps)):
+        for name in _CONFIGS:
+            if (candidate / name).exists():
+                return candidate, name
+    msg = f"is a folder without {_CONFIGS[0]}, so not a checkpoint of Brax's PPO"
+    raise PolicyFileError(msg)
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name)
+
+
+def _restore(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read the statistics and the policy of an orbax checkpoint as NumPy arrays.
+
+    Through TensorStore, on which orbax builds: orbax itself reads all networks at once in
+    the background, and leaves stray tracebacks behind when one file is damaged.
+    """
+    import tensorstore
+
+    base = f"file://{folder.resolve()}/"
+    layout = json.loads((folder / "_METADATA").read_text())
+    driver = "zarr3" if layout.get("use_zarr3") else "zarr"
+    trees: tuple[dict[str, Any], dict[str, Any]] = {}, {}
+    for entry in layout["tree_metadata"].values():
+        keys = [step["key"] for step in entry["key_metadata"]]
+        if keys[0] not in ("0", "1"):
+            continue
+        name = ".".join(keys)
+        store: dict[str, Any] = {"driver": "ocdbt", "base": base, "path": f"{name}/"}
+        if not (folder / "manifest.ocdbt").exists():
+            store = {"driver": "file", "path": f"{folder.resolve()}/{name}/"}
+        array = tensorstore.open({"driver": driver, "kvstore": store}, read=True).result()
+        leaf = trees[int(keys[0])]
+        for key in keys[1:-1]:
+            leaf = leaf.setdefault(key, {})
+        leaf[keys[-1]] = np.asarray(array.read().result())
+    return trees
+
+
+def _to_arrays(
+    statistics: Mapping[str, Any], weights: Mapping[str, Any], observation_key: str
+) -> dict[str, np.ndarray]:
+    """Name Brax's arrays as `checkpoints` does."""
+    arrays = {}
+    for layer, parts in weights["params"].items():
+        kind, _, index = layer.rpartition("_")
+        ours = {"hidden": "layer", "LayerNorm": "norm"}.get(kind)
+        if ours is None:
+            msg = f"has a layer `{layer}`, but only dense layers and layer norms are known"
+            raise PolicyFileError(msg)
+        arrays.update({f"{ours}_{index}/{name}": np.asarray(a) for name, a in parts.items()})
+    for part in ("mean", "std"):
+        value = statistics[part]
+        if isinstance(value, Mapping):  # observations in named groups, as in Playground
+            value = value[observation_key]
+        arrays[f"normalizer/{part}"] = np.asarray(value)
+    return arrays

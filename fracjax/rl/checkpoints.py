@@ -1,0 +1,201 @@
+"""Policy files: `.npz` and `.msgpack` written here, and Brax's own formats read.
+
+Both of our formats hold the same named arrays and the same metadata:
+
+    layer_0/kernel     (inputs, outputs)     layer_0/bias     (outputs,)     layer_1/…
+    norm_0/scale       (outputs,)            norm_0/bias      with layer norm only
+    normalizer/mean    (observation,)        normalizer/std   if observations are normalised
+    metadata           sizes, activation, environment, training (JSON text in an `.npz`)
+
+An `.npz` without `metadata` may come from anywhere. If it does not use these names, its
+matrices are the dense layers in their order in the file, and its vectors the biases,
+likewise in order (`normalizer/…` apart). A matrix is `(inputs, outputs)`, unless its name
+ends in `weight`, which marks PyTorch's `(outputs, inputs)`.
+"""
+
+import io
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+from flax import serialization
+
+from fracjax.rl import brax_checkpoints, layers
+from fracjax.rl.environment import Environment
+from fracjax.rl.policies import Policy, PolicyFileError
+
+__all__ = ["load", "save"]
+
+_FLAX_ARRAY = 1  # the extension code under which Flax packs an array
+
+
+def save(policy: Policy, path: str | os.PathLike) -> None:
+    """Write a policy to `.npz` or `.msgpack`, by suffix.
+
+    The file appears complete or not at all. An `.npz` needs only NumPy to be read; a
+    `.msgpack` also opens with `flax.serialization.msgpack_restore`.
+
+    Args:
+        policy: What to write; its `info.training` must be JSON values.
+        path: Where to; an existing file is replaced.
+
+    Raises:
+        ValueError: If the suffix is neither.
+    """
+    path = Path(path)
+    arrays, metadata = layers.to_arrays(policy), layers.metadata(policy)
+    if path.suffix == ".npz":
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays, metadata=np.array(json.dumps(metadata)))  # type: ignore[arg-type]
+        content = buffer.getvalue()
+    elif path.suffix == ".msgpack":
+        content = serialization.msgpack_serialize({"metadata": metadata, "arrays": arrays})
+    else:
+        msg = f"Argument `path` must end in .npz or .msgpack, but is `{path}`."
+        raise ValueError(msg)
+    _write_atomically(path, content)
+
+
+def load(
+    path: str | os.PathLike,
+    *,
+    environment: Environment | None = None,
+    trust: bool = False,
+    activation: str | None = None,
+    squash: str | None = None,
+    normalize: bool | None = None,
+) -> Policy:
+    """Read a policy from a file or a Brax checkpoint folder.
+
+    Accepts `.npz` and `.msgpack` (see the module's note), the folder that Brax's PPO or
+    SAC writes (one checkpoint, or its parent: the latest is taken), and, with `trust`, a
+    pickle by `brax.io.model.save_params`. A pickle never runs code here: it is read by an
+    unpickler that admits arrays and Brax's containers. It does not say, though, how its
+    network was configured, which is why it must be asked for.
+
+    Args:
+        path: The file or folder.
+        environment: What the policy is to act in; sizes that do not fit are an error.
+        trust: Accept a pickle.
+        activation: For files that do not say: a bare `.npz` (default `"tanh"`) and a
+            pickle (default `"swish"`, as Brax's PPO).
+        squash: For a bare `.npz` with one output per action: `"tanh"` (default) or
+            `"clip"`. Two outputs per action are taken as mean and scale.
+        normalize: For a pickle: whether the policy was trained on normalised observations
+            (default `True`; the file holds statistics either way).
+
+    Raises:
+        PolicyFileError: In one line, if there is no such file, it is damaged, not
+            finite, of an unknown kind, or does not fit `environment`. A `ValueError`.
+    """
+    path = Path(path)
+    asked = {"activation": activation, "squash": squash, "normalize": normalize}
+    try:
+        arrays, settings = _read(path, trust)
+        layers.merge(settings, {name: value for name, value in asked.items() if value is not None})
+        return layers.assemble(arrays, settings, environment)
+    except PolicyFileError as error:
+        msg = f"Policy file `{path}` {error}."
+        raise PolicyFileError(msg) from error
+    except Exception as error:  # damaged files fail in many ways inside the parsers
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        msg = f"Policy file `{path}` is damaged or not a policy ({reason})."
+        raise PolicyFileError(msg) from error
+
+
+def _read(path: Path, trust: bool) -> tuple[layers.Arrays, dict[str, Any]]:
+    """Choose a reader by what the file is called and how it begins."""
+    if not path.exists():
+        msg = "does not exist"
+        raise PolicyFileError(msg)
+    if path.is_dir():
+        return brax_checkpoints.read_folder(path)
+    content = path.read_bytes()
+    if path.suffix == ".npz":
+        return _read_npz(content)
+    if path.suffix == ".msgpack":
+        return _read_msgpack(content)
+    if brax_checkpoints.looks_like_pickle(content):
+        return brax_checkpoints.read_pickle(content, trust=trust)
+    msg = (
+        f"is of unknown kind `{path.suffix}`: give .npz, .msgpack, a Brax checkpoint folder"
+        " or a Brax pickle"
+    )
+    raise PolicyFileError(msg)
+
+
+def _read_npz(content: bytes) -> tuple[layers.Arrays, dict[str, Any]]:
+    if not content.startswith(b"PK"):
+        msg = "is not an npz archive"
+        raise PolicyFileError(msg)
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    # One changed byte can hide entries from `zipfile`; the archive's own count tells.
+    end = content.rfind(b"PK\x05\x06")
+    if len(arrays) != int.from_bytes(content[end + 10 : end + 12], "little"):
+        msg = "is damaged: entries of the archive are missing"
+        raise PolicyFileError(msg)
+    if "metadata" in arrays:
+        metadata = json.loads(str(arrays.pop("metadata")))
+        return arrays, _settings(metadata, "npz")
+    return _bare_layers(arrays), {"origin": "bare npz"}
+
+
+def _read_msgpack(content: bytes) -> tuple[layers.Arrays, dict[str, Any]]:
+    # Not `serialization.msgpack_restore`: NumPy reads a forged object array as pointers.
+    stored = msgpack.unpackb(content, ext_hook=_unpack_array, raw=False)
+    return dict(stored["arrays"]), _settings(stored["metadata"], "msgpack")
+
+
+def _unpack_array(code: int, data: bytes) -> np.ndarray:
+    if code != _FLAX_ARRAY:
+        msg = f"holds an unknown msgpack extension ({code})"
+        raise PolicyFileError(msg)
+    shape, dtype, content = msgpack.unpackb(data, raw=True)
+    if dtype.decode() not in layers.FLOATS:
+        msg = f"holds an array of type {dtype.decode()}, but only floats are parameters"
+        raise PolicyFileError(msg)
+    return np.frombuffer(content, dtype.decode()).reshape(shape)
+
+
+def _settings(metadata: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Check the header; what follows may rely on its entries."""
+    if metadata.get("format") != layers.FORMAT:
+        msg = f"is not a {layers.FORMAT} file"
+        raise PolicyFileError(msg)
+    if metadata["version"] > layers.VERSION:
+        msg = f"has format version {metadata['version']}, but this fracjax reads {layers.VERSION}"
+        raise PolicyFileError(msg)
+    return {**metadata, "origin": kind}
+
+
+def _bare_layers(arrays: layers.Arrays) -> layers.Arrays:
+    """Name a stranger's arrays as ours, by rank and order, unless they bear our names."""
+    if any(name.startswith("layer_") for name in arrays):
+        return arrays
+    kernels = {name: a for name, a in arrays.items() if a.ndim == 2}
+    biases = [a for name, a in arrays.items() if a.ndim == 1 and not name.startswith("normalizer/")]
+    if not kernels or len(kernels) != len(biases):
+        msg = f"must hold one bias per matrix, but has {len(kernels)} and {len(biases)}"
+        raise PolicyFileError(msg)
+    named = {name: a for name, a in arrays.items() if name.startswith("normalizer/")}
+    for index, ((name, kernel), bias) in enumerate(zip(kernels.items(), biases, strict=True)):
+        named[f"layer_{index}/kernel"] = kernel.T if name.endswith("weight") else kernel
+        named[f"layer_{index}/bias"] = bias
+    return named
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -1,0 +1,223 @@
+"""Rough functions and processes whose Hölder exponents are known.
+
+Series take a key and return evenly spaced samples; functions of x take an array of any
+shape and act on every element; `weierstrass_field` makes an `objective(params, key)`.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fracjax._types import Key, Objective, PyTree
+
+__all__ = [
+    "cusp",
+    "fractional_brownian_motion",
+    "fractional_gaussian_noise",
+    "heaviside",
+    "stable_flight",
+    "takagi",
+    "weierstrass",
+    "weierstrass_field",
+]
+
+
+def _check_exponent(hurst: float) -> None:
+    if isinstance(hurst, int | float) and not 0 < hurst < 1:
+        msg = f"Argument `hurst` must lie inside (0, 1), but is {hurst}."
+        raise ValueError(msg)
+
+
+def fractional_gaussian_noise(
+    key: Key, hurst: float, num_points: int
+) -> Float[Array, " num_points"]:
+    """Draw fractional Gaussian noise exactly, by circulant embedding.
+
+    Stationary, Gaussian, mean 0 and variance 1, with autocovariance
+    ½(|k+1|^{2H} - 2|k|^{2H} + |k-1|^{2H}) at lag k.
+
+    Args:
+        key: Randomness.
+        hurst: H, a Python number inside (0, 1).
+        num_points: Length of the series, at least 2.
+
+    Raises:
+        ValueError: If a setting is out of range.
+
+    References:
+        Davies and Harte (1987), https://doi.org/10.1093/biomet/74.1.95.
+    """
+    _check_exponent(hurst)
+    if num_points < 2:
+        msg = f"Argument `num_points` must be at least 2, but is {num_points}."
+        raise ValueError(msg)
+    # In float64 whatever the dtype of the noise: the covariance is a difference of large powers.
+    lag = np.arange(num_points + 1, dtype=np.float64)
+    power = 2 * hurst
+    covariance = ((lag + 1) ** power - 2 * lag**power + np.abs(lag - 1) ** power) / 2
+    circle = np.concatenate([covariance, covariance[-2:0:-1]])
+    # The embedding is non-negative for every H; rounding may leave −1e-16.
+    amplitude = np.sqrt(np.maximum(np.fft.fft(circle).real, 0) / len(circle))
+    dtype = jnp.result_type(float)
+    real, imaginary = jax.random.normal(key, (2, len(circle)), dtype)
+    waves = jnp.asarray(amplitude, dtype) * jax.lax.complex(real, imaginary)
+    return jnp.fft.fft(waves).real[:num_points]
+
+
+def fractional_brownian_motion(
+    key: Key, hurst: float, num_points: int, *, spacing: float = 1.0
+) -> Float[Array, " num_points"]:
+    """Sample fractional Brownian motion at 0, spacing, 2·spacing, …; exact law.
+
+    Starts at 0 with Var[B(t) - B(s)] = |t - s|^{2H}. Hölder exponent H almost surely, box
+    dimension of the graph 2 - H.
+
+    Args:
+        key: Randomness.
+        hurst: H, inside (0, 1).
+        num_points: Number of samples, the zero included, at least 3.
+        spacing: Distance between samples.
+    """
+    noise = fractional_gaussian_noise(key, hurst, num_points - 1)
+    return spacing**hurst * jnp.concatenate([jnp.zeros(1, noise.dtype), jnp.cumsum(noise)])
+
+
+def _num_terms(dtype: jnp.dtype, base: float) -> int:
+    """Count the terms whose phase is known to a hundredth of a radian, for |x| up to 1."""
+    return 1 + int(math.log(0.01 / float(jnp.finfo(dtype).eps)) / math.log(base))
+
+
+def weierstrass(
+    x: Float[Array, "*shape"],
+    hurst: float,
+    *,
+    base: float = 2.0,
+    num_terms: int | None = None,
+    key: Key | None = None,
+) -> Float[Array, "*shape"]:
+    """Evaluate Σ_k base^{-Hk} cos(2π base^k x + φ_k), k = 0 … num_terms - 1.
+
+    Uniformly Hölder with exponent H, box dimension 2 - H, down to the finest wavelength
+    base^{-(num_terms - 1)}; smooth below. Local slopes oscillate with period ln(base): fit
+    over whole periods. On a grid leave out the terms above its Nyquist frequency.
+
+    Args:
+        x: Where to evaluate, of order 1.
+        hurst: H, inside (0, 1).
+        base: Any number above 1.
+        num_terms: By default as many as the rounding of x can resolve.
+        key: Draws the phases φ_k uniformly; all zero if not given.
+    """
+    _check_exponent(hurst)
+    if base <= 1:
+        msg = f"Argument `base` must be above 1, but is {base}."
+        raise ValueError(msg)
+    num_terms = _num_terms(x.dtype, base) if num_terms is None else num_terms
+    phases = jnp.zeros(num_terms, x.dtype)
+    if key is not None:
+        phases = jax.random.uniform(key, (num_terms,), x.dtype, maxval=2 * math.pi)
+    frequencies = 2 * math.pi * base ** jnp.arange(num_terms, dtype=x.dtype)
+    weights = base ** (-hurst * jnp.arange(num_terms, dtype=x.dtype))
+
+    def add(total: Array, term: tuple[Array, Array, Array]) -> tuple[Array, None]:
+        frequency, weight, phase = term
+        return total + weight * jnp.cos(frequency * x + phase), None
+
+    return jax.lax.scan(add, jnp.zeros_like(x), (frequencies, weights, phases))[0]
+
+
+def weierstrass_field(
+    key: Key, hurst: float, *, base: float = 2.0, num_terms: int | None = None
+) -> Objective:
+    """Make a landscape that has Hölder exponent H in every direction at every point.
+
+    f(params) = d^{-1/2} Σ_i W_i(params_i), a sum of d independent Weierstrass functions, one
+    per scalar parameter, each with its own random phases. Along a direction v the term of
+    the largest |v_i| dominates at equal H, so every direction has exponent H. The landscape
+    is fixed by `key`; the objective is deterministic and ignores its own key.
+
+    Args:
+        key: Draws the phases.
+        hurst: H, inside (0, 1).
+        base: See `weierstrass`.
+        num_terms: See `weierstrass`.
+    """
+    _check_exponent(hurst)
+
+    def objective(params: PyTree, _: Key) -> Float[Array, ""]:
+        flat = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(params)])
+        keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(flat.size))
+
+        def one(x: Array, phases: Key) -> Array:
+            return weierstrass(x, hurst, base=base, num_terms=num_terms, key=phases)
+
+        return jnp.sum(jax.vmap(one)(flat, keys)) / math.sqrt(flat.size)
+
+    return objective
+
+
+def takagi(
+    x: Float[Array, "*shape"], *, weight: float = 0.5, num_terms: int | None = None
+) -> Float[Array, "*shape"]:
+    """Evaluate Σ_k weight^k d(2^k x), d the distance to the nearest integer.
+
+    For weight w in (½, 1) the Hölder exponent is -log2 w. At w = ½ (blancmange curve) it is
+    1 with a logarithm: |f(x+h) - f(x)| <= C h ln(1/h).
+    """
+    if isinstance(weight, int | float) and not 0 < weight < 1:
+        msg = f"Argument `weight` must lie inside (0, 1), but is {weight}."
+        raise ValueError(msg)
+    num_terms = jnp.finfo(x.dtype).nmant if num_terms is None else num_terms
+
+    def add(carry: tuple, weight_k: Array) -> tuple[tuple, None]:
+        total, x = carry
+        return (total + weight_k * jnp.abs(x - jnp.round(x)), (2 * x) % 1.0), None
+
+    weights = weight ** jnp.arange(num_terms, dtype=x.dtype)
+    return jax.lax.scan(add, (jnp.zeros_like(x), x), weights)[0][0]
+
+
+def cusp(x: Float[Array, "*shape"], exponent: float) -> Float[Array, "*shape"]:
+    """Evaluate |x|^exponent: that pointwise Hölder exponent at 0, smooth elsewhere."""
+    return jnp.abs(x) ** exponent
+
+
+def heaviside(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Evaluate the unit step: Hölder exponent 0 at the jump, constant elsewhere."""
+    return jnp.where(x < 0, 0, 1).astype(x.dtype)
+
+
+def stable_flight(
+    key: Key, stability: float, num_points: int, *, spacing: float = 1.0
+) -> Float[Array, " num_points"]:
+    """Sample a symmetric α-stable Lévy process at 0, spacing, 2·spacing, …; exact law.
+
+    Increments over a time τ have the characteristic function exp(-τ |u|^α), so α = 2 is
+    Brownian motion with variance 2τ. Paths jump for α < 2: typical increments scale as
+    τ^{1/α} while their mean square does not exist, so the apparent exponent depends on the
+    moment.
+
+    Args:
+        key: Randomness.
+        stability: α, inside (0, 2].
+        num_points: Number of samples, the zero included.
+        spacing: Time between samples.
+
+    References:
+        Chambers, Mallows and Stuck (1976), https://doi.org/10.1080/01621459.1976.10480344.
+    """
+    if isinstance(stability, int | float) and not 0 < stability <= 2:
+        msg = f"Argument `stability` must lie inside (0, 2], but is {stability}."
+        raise ValueError(msg)
+    angles, waits = jax.random.split(key)
+    shape, dtype = (num_points - 1,), jnp.result_type(float)
+    limit = math.pi / 2
+    angle = jax.random.uniform(angles, shape, dtype, minval=-limit, maxval=limit)
+    wait = jax.random.exponential(waits, shape, dtype)
+    tilt = (jnp.cos((1 - stability) * angle) / wait) ** ((1 - stability) / stability)
+    jumps = jnp.sin(stability * angle) / jnp.cos(angle) ** (1 / stability) * tilt
+    steps = spacing ** (1 / stability) * jumps
+    return jnp.concatenate([jnp.zeros(1, dtype), jnp.cumsum(steps)])

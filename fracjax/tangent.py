@@ -1,0 +1,246 @@
+"""Push tangents of a pytree state through a step, and keep them apart.
+
+A frame holds k tangents of one state: a pytree shaped like the state, with a leading axis
+of length k on every floating leaf and `None` in place of the others (counters and keys are
+carried along, never differentiated). Only forward mode is used and no Jacobian is formed.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fracjax import tree
+from fracjax._types import Key, PyTree, StepFunction
+
+__all__ = [
+    "Coordinates",
+    "combine",
+    "jvp_error",
+    "num_coordinates",
+    "orthonormalize",
+    "orthonormalize_frame",
+    "partition",
+    "push",
+    "random_frame",
+]
+
+Coordinates: TypeAlias = Callable[[PyTree], Float[Array, " n"]]
+
+# Up to this many tangents the factorisation is unrolled: batched library QR of tiny
+# matrices is slow under vmap, most of all on GPUs. Measured on CPU, see `orthonormalize`.
+_UNROLLED = 8
+_VANISHED = 8.0  # a remainder below this many roundings of its tangent is zero
+
+
+def partition(state: PyTree) -> tuple[PyTree, PyTree]:
+    """Split a pytree into floating leaves and the rest, with `None` in the gaps."""
+
+    def floating(leaf: Array) -> bool:
+        return jnp.issubdtype(leaf.dtype, jnp.floating)
+
+    state = jax.tree.map(jnp.asarray, state)
+    moving = jax.tree.map(lambda leaf: leaf if floating(leaf) else None, state)
+    fixed = jax.tree.map(lambda leaf: None if floating(leaf) else leaf, state)
+    return moving, fixed
+
+
+def combine(moving: PyTree, fixed: PyTree) -> PyTree:
+    """Undo `partition`."""
+    return jax.tree.map(
+        lambda a, b: b if a is None else a, moving, fixed, is_leaf=lambda leaf: leaf is None
+    )
+
+
+def num_coordinates(state: PyTree, coordinates: Coordinates | None = None) -> int:
+    """Count the coordinates in which tangents of `state` are measured."""
+    if coordinates is None:
+        return tree.size(partition(state)[0])
+    return tree.size(jax.eval_shape(coordinates, state))
+
+
+def push(step: StepFunction, state: PyTree, frame: PyTree) -> tuple[PyTree, PyTree]:
+    """Advance a state by one step and its tangents by the step's derivative.
+
+    One Jacobian-vector product per tangent; the state itself is advanced once, not once
+    per tangent.
+
+    Args:
+        step: One step of the system, for a single unbatched state.
+        state: Pytree of arrays.
+        frame: Tangents of the floating leaves, stacked along a leading axis.
+
+    Returns:
+        The next state and the tangents at it.
+    """
+    moving, fixed = partition(state)
+
+    def move(leaves: PyTree) -> tuple[PyTree, PyTree]:
+        return partition(step(combine(leaves, fixed)))
+
+    def along(tangent: PyTree) -> tuple[PyTree, PyTree, PyTree]:
+        return jax.jvp(move, (moving,), (tangent,), has_aux=True)
+
+    moving, frame, fixed = jax.vmap(along, out_axes=(None, 0, None))(frame)
+    return combine(moving, fixed), frame
+
+
+def orthonormalize(
+    rows: Float[Array, "k n"],
+) -> tuple[Float[Array, "k n"], Float[Array, "k k"]]:
+    """Factor `rows = lower @ basis` with orthonormal `basis` and `diag(lower) >= 0`.
+
+    Up to 8 rows: modified Gram–Schmidt, unrolled. More: Householder QR of the library.
+    A row that depends on the rows before it, up to rounding, gets a zero on the diagonal; its
+    basis row is not a direction made of noise but zero (Gram–Schmidt), or some direction
+    orthogonal to the others (Householder).
+
+    Args:
+        rows: k vectors of length n, k <= n.
+
+    Returns:
+        The orthonormal rows and the lower triangular factor.
+    """
+    unrolled = rows.shape[0] <= _UNROLLED
+    basis, lower = _gram_schmidt(rows) if unrolled else _householder(rows)
+    diagonal = jnp.diagonal(lower)
+    length = jnp.sqrt(jnp.sum(lower**2, axis=1))
+    vanished = diagonal <= _VANISHED * jnp.finfo(rows.dtype).eps * length
+    if unrolled:
+        basis = jnp.where(vanished[:, None], 0, basis)
+    return basis, lower - jnp.diag(jnp.where(vanished, diagonal, 0))
+
+
+def _gram_schmidt(rows: Float[Array, "k n"]) -> tuple[Array, Array]:
+    count = rows.shape[0]
+    basis, columns = [], []
+    for index in range(count):
+        length = jnp.sqrt(jnp.sum(rows[0] ** 2))
+        unit = rows[0] / jnp.where(length > 0, length, 1)
+        # Sums of products, not matrix products: those may round to TF32 on a GPU.
+        overlap = jnp.sum(rows[1:] * unit, axis=1)
+        rows = rows[1:] - overlap[:, None] * unit
+        basis.append(unit)
+        columns.append(jnp.concatenate([jnp.zeros(index, unit.dtype), length[None], overlap]))
+    return jnp.stack(basis), jnp.stack(columns, axis=1)
+
+
+def _householder(rows: Float[Array, "k n"]) -> tuple[Array, Array]:
+    basis, upper = jnp.linalg.qr(rows.T)
+    sign = jnp.where(jnp.diagonal(upper) < 0, -1, 1).astype(rows.dtype)
+    return (basis * sign).T, (upper * sign[:, None]).T
+
+
+def _stack(frame: PyTree) -> Float[Array, "k n"]:
+    leaves = jax.tree.leaves(frame)
+    return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
+
+
+def _unstack(rows: Float[Array, "k n"], like: PyTree) -> PyTree:
+    leaves, structure = jax.tree.flatten(like)
+    parts, start = [], 0
+    for leaf in leaves:
+        width = leaf.size // leaf.shape[0]
+        parts.append(rows[:, start : start + width].reshape(leaf.shape).astype(leaf.dtype))
+        start += width
+    return jax.tree.unflatten(structure, parts)
+
+
+def _solve_lower(lower: Float[Array, "k k"], right: Float[Array, "k m"]) -> Float[Array, "k m"]:
+    """Solve `lower @ solution = right`, reading a zero on the diagonal as one."""
+    diagonal = jnp.diagonal(lower)
+    safe = jnp.where(diagonal > 0, diagonal, 1)
+    if len(safe) > _UNROLLED:
+        lower = lower + jnp.diag(safe - diagonal)
+        return jax.scipy.linalg.solve_triangular(lower, right, lower=True)
+    solution: list[Array] = []
+    for index in range(len(safe)):
+        row = right[index]
+        for column, known in enumerate(solution):
+            row = row - lower[index, column] * known
+        solution.append(row / safe[index])
+    return jnp.stack(solution)
+
+
+def orthonormalize_frame(
+    state: PyTree, frame: PyTree, coordinates: Coordinates | None = None
+) -> tuple[PyTree, Float[Array, " k"]]:
+    """Restore an orthonormal frame and report how much it had grown.
+
+    With `coordinates`, lengths and angles are those of `D coordinates(state) · frame`, and
+    the same linear combinations are applied to the whole tangents. This is what a simulator
+    state needs: a large redundant pytree of which a few numbers are the physical state. A
+    floating leaf that only accumulates (a running sum) should not be part of such a state:
+    its tangent is not normalised and can overflow.
+
+    Args:
+        state: The state the tangents belong to.
+        frame: k tangents.
+        coordinates: Maps a state to a vector of n >= k numbers; by default all floating
+            leaves, side by side.
+
+    Returns:
+        The orthonormal frame and the k logarithms of growth, in nats: the logarithm of the
+        diagonal of the triangular factor, −inf for a tangent that has vanished.
+    """
+    if coordinates is None:
+        rows = _stack(frame)
+        basis, lower = orthonormalize(rows)
+        frame = _unstack(basis, frame)
+    else:
+        # The projection is linear in the frame, so it is the push through `coordinates`.
+        _, rows = push(coordinates, state, frame)
+        _, lower = orthonormalize(rows)
+        solved = [
+            _solve_lower(lower, leaf.reshape(leaf.shape[0], -1)).reshape(leaf.shape)
+            for leaf in jax.tree.leaves(frame)
+        ]
+        frame = jax.tree.unflatten(jax.tree.structure(frame), solved)
+    return frame, jnp.log(jnp.diagonal(lower))
+
+
+def random_frame(
+    key: Key, state: PyTree, num_tangents: int, coordinates: Coordinates | None = None
+) -> PyTree:
+    """Draw an orthonormal frame in general position.
+
+    The frame is random and not the identity, because axes can be invariant directions and
+    would then keep their exponents in the order of the axes.
+    """
+    moving, _ = partition(state)
+    keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(num_tangents))
+    frame = jax.vmap(lambda k: tree.random_normal(k, moving))(keys)
+    return orthonormalize_frame(state, frame, coordinates)[0]
+
+
+def jvp_error(
+    function: Callable[[PyTree], PyTree], state: PyTree, key: Key, *, scale: float | None = None
+) -> Float[Array, ""]:
+    """Compare a derivative along a random direction with central differences.
+
+    Args:
+        function: Maps a pytree to a pytree; a step, an observable, coordinates.
+        state: Where to differentiate.
+        key: Draws the direction, of unit length over all floating leaves.
+        scale: Step of the difference; the cube root of the rounding unit by default.
+
+    Returns:
+        Length of the difference between the two derivatives over the length of the larger.
+    """
+    moving, fixed = partition(state)
+    direction = random_frame(key, state, 1)
+    tangent = jax.tree.map(lambda leaf: leaf[0], direction)
+    if scale is None:
+        scale = float(jnp.finfo(jnp.result_type(*jax.tree.leaves(moving))).eps) ** (1 / 3)
+
+    def values(leaves: PyTree) -> PyTree:
+        return partition(function(combine(leaves, fixed)))[0]
+
+    _, exact = jax.jvp(values, (moving,), (tangent,))
+    above = values(tree.add_scaled(moving, scale, tangent))
+    below = values(tree.add_scaled(moving, -scale, tangent))
+    rough = jax.tree.map(lambda a, b: (a - b) / (2 * scale), above, below)
+    gap = tree.norm(tree.add_scaled(exact, -1.0, rough))
+    return gap / jnp.maximum(tree.norm(exact), tree.norm(rough))

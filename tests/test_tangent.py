@@ -1,0 +1,114 @@
+"""Tangents through pytrees: against finite differences, and the factorisation identities."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import pytest
+
+from fracjax import tangent
+
+KEY = jax.random.key(0)
+
+
+def mixed_step(state):
+    """A step whose state has two floating leaves, a counter and a key."""
+    position, velocity = state["q"], state["v"]
+    return {
+        "q": position + 0.1 * velocity,
+        "v": velocity - 0.1 * jnp.sin(position) * state["count"],
+        "count": state["count"] + 1,
+        "key": jax.random.split(state["key"])[0],
+    }
+
+
+def mixed_state():
+    return {
+        "q": jnp.array([0.3, -0.4]),
+        "v": jnp.array([1.0, 0.2]),
+        "count": jnp.array(2),
+        "key": jax.random.key(1),
+    }
+
+
+def test_push_matches_the_jacobian_and_carries_the_other_leaves(x64):
+    state = mixed_state()
+    frame = tangent.random_frame(KEY, state, 3)
+    assert frame["count"] is None
+    assert frame["key"] is None
+    after, pushed = tangent.push(mixed_step, state, frame)
+    chex.assert_trees_all_close(after["q"], mixed_step(state)["q"])
+    assert after["count"] == 3
+    jacobian = jax.jacfwd(lambda q: mixed_step({**state, "q": q})["v"])(state["q"])
+    expected = frame["v"] + frame["q"] @ jacobian.T
+    chex.assert_trees_all_close(pushed["v"], expected, rtol=1e-12)
+
+
+def test_jvp_error_is_small_for_a_smooth_step_and_large_for_a_wrong_derivative(x64):
+    @jax.custom_jvp
+    def wrong(x):
+        return jnp.sin(x)
+
+    wrong.defjvp(lambda primals, tangents: (jnp.sin(primals[0]), 1.1 * tangents[0]))
+    assert tangent.jvp_error(mixed_step, mixed_state(), KEY) < 1e-8
+    assert tangent.jvp_error(wrong, jnp.array([0.3, 0.4]), KEY) > 0.05
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 9, 12])
+def test_orthonormalize_is_a_factorisation(count, x64):
+    rows = jax.random.normal(KEY, (count, 12))
+    basis, lower = tangent.orthonormalize(rows)
+    chex.assert_trees_all_close(basis @ basis.T, jnp.eye(count), atol=1e-13)
+    chex.assert_trees_all_close(lower @ basis, rows, atol=1e-13)
+    chex.assert_trees_all_close(lower, jnp.tril(lower))
+    assert jnp.all(jnp.diagonal(lower) > 0)
+
+
+@pytest.mark.parametrize("count", [3, 10])
+def test_dependent_rows_vanish_and_spoil_nothing(count):
+    rows = jax.random.normal(KEY, (count, 12))
+    rows = rows.at[-1].set(rows[-2])
+    basis, lower = jax.jit(tangent.orthonormalize)(rows)
+    assert (jnp.diagonal(lower) == 0).tolist() == [*[False] * (count - 1), True]
+    assert jnp.all(jnp.isfinite(basis))
+    chex.assert_trees_all_close(lower @ basis, rows, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 10])
+def test_zero_tangents_stay_finite(count):
+    basis, lower = jax.jit(tangent.orthonormalize)(jnp.zeros((count, 12)))
+    assert jnp.all(jnp.isfinite(basis))
+    assert jnp.all(lower == 0)
+
+
+@pytest.mark.parametrize("count", [2, 10])
+def test_coordinates_measure_the_same_growth_in_a_redundant_state(count, x64):
+    """A state that stores its coordinates twice, scaled, grows like the plain one."""
+    size = 12
+    matrix = jax.random.normal(KEY, (size, size))
+
+    def redundant(state):
+        moved = matrix @ state["x"]
+        return {"x": moved, "copy": 100.0 * moved, "constant": state["constant"]}
+
+    plain = jax.random.normal(jax.random.key(3), (count, size))
+    state = {"x": jnp.ones(size), "copy": jnp.zeros(size), "constant": jnp.ones(4)}
+    frame = {"x": plain, "copy": jnp.zeros((count, size)), "constant": jnp.zeros((count, 4))}
+    _, pushed = tangent.push(redundant, state, frame)
+    frame, growth = tangent.orthonormalize_frame(state, pushed, lambda s: s["x"])
+    _, lower = tangent.orthonormalize(plain @ matrix.T)
+    chex.assert_trees_all_close(growth, jnp.log(jnp.diagonal(lower)), rtol=1e-10)
+    chex.assert_trees_all_close(frame["x"] @ frame["x"].T, jnp.eye(count), atol=1e-8)
+    chex.assert_trees_all_close(frame["copy"], 100.0 * frame["x"], rtol=1e-8)
+
+
+def test_the_state_is_advanced_once_not_once_per_tangent():
+    calls = []
+
+    def step(x):
+        jax.debug.callback(lambda: calls.append(1))
+        return jnp.sin(x)
+
+    frame = tangent.random_frame(KEY, jnp.ones(5), 5)
+    jax.block_until_ready(jax.jit(lambda x, f: tangent.push(step, x, f))(jnp.ones(5), frame))
+    jax.effects_barrier()
+    assert len(calls) == 1
