@@ -13,6 +13,7 @@ Finding: see the table in README.md beside this file.
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -50,7 +51,7 @@ def main() -> None:
     arguments = parse()
     devices.one_cpu_device_per_core()
     jax.config.update("jax_enable_x64", True)
-    ours = in_jax("pendulum", WIDTH, np.float32, arguments)
+    ours = Problem("pendulum", WIDTH, np.float32, arguments)
     theirs = in_torch(ours.params, ours.states, arguments)
     first = {}
     for name, run in (("fracjax", ours.run), ("torch", theirs)):
@@ -66,7 +67,7 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - begin)
     steps = arguments.policies * arguments.steps
     ratios = [b / a for a, b in zip(seconds["fracjax"], seconds["torch"], strict=True)]
-    acrobot = in_jax("acrobot", 32, np.float64, arguments, num_states=4)
+    acrobot = Problem("acrobot", 32, np.float64, arguments, num_states=4)
     acrobot.run()
     result = {
         "machine": machine(),
@@ -104,7 +105,7 @@ def parse() -> argparse.Namespace:
     return arguments
 
 
-class in_jax:  # noqa: N801 (reads as a function)
+class Problem:
     """Random policies and a function that returns all their discounted returns."""
 
     def __init__(
@@ -123,7 +124,7 @@ class in_jax:  # noqa: N801 (reads as a function)
                 (rng.normal(size=(arguments.policies, i, o)) / np.sqrt(i)).astype(dtype),
                 (0.1 * rng.normal(size=(arguments.policies, o))).astype(dtype),
             )
-            for i, o in zip(sizes[:-1], sizes[1:], strict=True)
+            for i, o in itertools.pairwise(sizes)
         ]
         key = jax.random.key(0)
         self.states = rollouts.initial_states(environment, key, num_states)

@@ -3,17 +3,22 @@
 import dataclasses
 import enum
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
-import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
-__all__ = ["Estimate", "Key", "Objective", "PyTree", "Status", "StepFunction"]
+__all__ = ["Estimate", "Key", "Leaf", "Objective", "PyTree", "Status", "StepFunction"]
 
 PyTree: TypeAlias = Any
 Key: TypeAlias = PRNGKeyArray | Array
 Objective: TypeAlias = Callable[[PyTree, Key], Array]
+# A field of a record that is a pytree. Tree operations put placeholders and NumPy arrays
+# there, so that nothing may be checked at run time.
+if TYPE_CHECKING:
+    Leaf: TypeAlias = Array
+else:
+    Leaf = Any
 StepFunction: TypeAlias = Callable[[PyTree], PyTree]
 
 
@@ -53,15 +58,15 @@ class Estimate:
             the fit, convergence trace. Each estimator documents its own entries.
     """
 
-    value: Float[Array | np.ndarray, "..."]
-    stderr: Float[Array | np.ndarray, "..."]
-    low: Float[Array | np.ndarray, "..."]
-    high: Float[Array | np.ndarray, "..."]
-    status: Int[Array | np.ndarray, "..."]
+    value: Leaf
+    stderr: Leaf
+    low: Leaf
+    high: Leaf
+    status: Leaf
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
-    def ok(self) -> Array | np.ndarray:
+    def ok(self) -> Leaf:
         """Whether each estimate can be used."""
         return self.status == Status.OK
 
@@ -71,4 +76,4 @@ class Estimate:
             return f"Estimate(shape={self.value.shape}, ok={int(self.ok.sum())}/{self.ok.size})"
         label = Status(int(self.status)).label
         suffix = "" if label == "ok" else f" ({label})"
-        return f"{float(self.value):.4g} [{float(self.low):.4g}, {float(self.high):.4g}]{suffix}"
+        return f"{float(self.value):.3g} [{float(self.low):.3g}, {float(self.high):.3g}]{suffix}"

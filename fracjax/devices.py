@@ -59,7 +59,7 @@ def one_cpu_device_per_core() -> None:
     (`jax_num_cpu_devices` or `XLA_FLAGS`).
     """
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if chosen or jax.config.jax_num_cpu_devices != -1:
+    if chosen or getattr(jax.config, "jax_num_cpu_devices", -1) != -1:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     jax.config.update("jax_num_cpu_devices", cores or 1)

@@ -164,9 +164,8 @@ def map_combinations(
         on_progress: Called with the number of points finished so far.
     """
     dtype = np.dtype(jnp.result_type(*jax.tree.leaves(params)))
-    first, a, second, b = rows
-    cast = np.asarray(first, np.int32), np.asarray(a, dtype)
-    cast = (*cast, np.asarray(second, np.int32), np.asarray(b, dtype))
+    kinds = (np.dtype(np.int32), dtype, np.dtype(np.int32), dtype)
+    cast = tuple(np.asarray(part, kind) for part, kind in zip(rows, kinds, strict=True))
     return map_points(
         _at_combination(objective),
         cast,

@@ -77,7 +77,9 @@ def check_output(folder: Path, configuration: Mapping[str, Any], *, overwrite: b
     wanted = json.loads(json.dumps(configuration))
     if found != wanted:
         keys = sorted(set(wanted) | set(found if isinstance(found, dict) else {}))
-        other = [key for key in keys if not isinstance(found, dict) or found.get(key) != wanted.get(key)]
+        other = [
+            key for key in keys if not isinstance(found, dict) or found.get(key) != wanted.get(key)
+        ]
         msg = (
             f"{folder} holds results of another configuration ({', '.join(other)} differ);"
             " pass --overwrite to replace them or another --out."
@@ -168,8 +170,9 @@ _CAPTIONS = {
         " stretch within the discount's memory."
     ),
     "roughness": (
-        "The slope is twice the Hölder exponent: 2 when smooth on the right, 4 on the left"
-        " (second differences). Dotted: measured rounding noise."
+        "The slope is twice the Hölder exponent. Left: second differences, slope 4 when smooth;"
+        " faint points lie outside the window of the fit, dotted lines are the measured rounding"
+        " noise. Right: slope 2 when smooth, the dashed line."
     ),
     "lines": "Return along one random filter-normalised direction, wide and zoomed.",
     "planes": "Return over a plane of two random filter-normalised directions, wide and zoomed.",

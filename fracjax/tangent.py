@@ -17,6 +17,7 @@ from fracjax._types import Key, PyTree, StepFunction
 
 __all__ = [
     "Coordinates",
+    "Lift",
     "combine",
     "jvp_error",
     "num_coordinates",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 Coordinates: TypeAlias = Callable[[PyTree], Float[Array, " n"]]
+Lift: TypeAlias = Callable[[Float[Array, " n"], PyTree], PyTree]
 
 # Up to this many tangents the factorisation is unrolled: batched library QR of tiny
 # matrices is slow under vmap, most of all on GPUs. Measured on CPU, see `orthonormalize`.
@@ -36,13 +38,19 @@ _VANISHED = 8.0  # a remainder below this many roundings of its tangent is zero
 
 
 def partition(state: PyTree) -> tuple[PyTree, PyTree]:
-    """Split a pytree into floating leaves and the rest, with `None` in the gaps."""
+    """Split a pytree into floating leaves and the rest, with `None` in the gaps.
+
+    The floating leaves get a strong dtype, so that `jnp.full(2, 0.1)` and `jnp.zeros(2)` are
+    the same kind of state to a compiled function.
+    """
 
     def floating(leaf: Array) -> bool:
         return jnp.issubdtype(leaf.dtype, jnp.floating)
 
     state = jax.tree.map(jnp.asarray, state)
-    moving = jax.tree.map(lambda leaf: leaf if floating(leaf) else None, state)
+    moving = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf, leaf.dtype) if floating(leaf) else None, state
+    )
     fixed = jax.tree.map(lambda leaf: None if floating(leaf) else leaf, state)
     return moving, fixed
 
@@ -202,16 +210,35 @@ def orthonormalize_frame(
 
 
 def random_frame(
-    key: Key, state: PyTree, num_tangents: int, coordinates: Coordinates | None = None
+    key: Key,
+    state: PyTree,
+    num_tangents: int,
+    coordinates: Coordinates | None = None,
+    lift: Lift | None = None,
 ) -> PyTree:
     """Draw an orthonormal frame in general position.
 
     The frame is random and not the identity, because axes can be invariant directions and
     would then keep their exponents in the order of the axes.
+
+    Args:
+        key: Randomness.
+        state: The state the tangents belong to.
+        num_tangents: How many.
+        coordinates: See `orthonormalize_frame`.
+        lift: Makes a state from coordinates, with the rest taken from the given state. The
+            frame is then the image of a random frame of coordinates. Without it every
+            floating leaf gets a tangent of its own, also those that hold constants, whose
+            tangents never decay and hide a negative exponent.
     """
+    if lift is not None and coordinates is not None:
+        vector = coordinates(state)
+        rows = random_frame(key, vector, num_tangents)
+        _, frame = push(lambda moved: lift(moved, state), vector, rows)
+        return orthonormalize_frame(state, frame, coordinates)[0]
     moving, _ = partition(state)
-    keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(num_tangents))
-    frame = jax.vmap(lambda k: tree.random_normal(k, moving))(keys)
+    like = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (num_tangents, *leaf.shape)), moving)
+    frame = tree.random_normal(key, like)
     return orthonormalize_frame(state, frame, coordinates)[0]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fracjax.cli.runtime import (
+    Report,
     bad_input_is_exit_code_2,
     configure_jax,
     parse_dtype,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["diagnose"]
 
 _DEFAULT_CASES = ("acrobot", "pendulum")
-_DEFAULT_GAMMAS = (0.99, 0.9)
+_DEFAULT_GAMMA = 0.99
 _MAX_STEPS = 1_000_000
 
 
@@ -76,7 +77,10 @@ def diagnose(
     ] = None,
     gamma: Annotated[
         list[float] | None,
-        typer.Option(help="Discount factor; repeat for several. [default: 0.99 0.9]"),
+        typer.Option(
+            help="Discount factor; repeat for several. A single one is shown beside a companion"
+            " with a tenth of its memory. [default: 0.99]"
+        ),
     ] = None,
     horizon: Annotated[int, typer.Option(help="Steps of a return.")] = 1000,
     states: Annotated[int, typer.Option(help="Initial states of the Lyapunov exponents.")] = 16,
@@ -123,7 +127,7 @@ def diagnose(
         backend=backend,
         policy=policy,
         policy_digest=_digest(policy),
-        gamma=tuple(gamma or _DEFAULT_GAMMAS),
+        gamma=_with_companion(tuple(gamma or (_DEFAULT_GAMMA,))),
         horizon=min(horizon, 300) if quick else horizon,
         states=states,
         return_states=return_states,
@@ -156,12 +160,22 @@ def diagnose(
         report("report", 0, 0)
         document = {"configuration": configuration, "versions": versions(), "cases": results}
         command = shlex.join(["fracjax", *sys.argv[1:]])
-        files = reports.write_results(out, cases, document, title="fracjax diagnosis", command=command)
+        files = reports.write_results(
+            out, cases, document, title="fracjax diagnosis", command=command
+        )
     if json:
         print_json(document)
     else:
         _print_tables(results)
         typer.echo(f"\nreport: {files[0]}")
+
+
+def _with_companion(gamma: tuple[float, ...]) -> tuple[float, ...]:
+    """Add a second discount to a single one: how α moves with γ is a finding in itself."""
+    if len(gamma) > 1 or not 0 < gamma[0] < 1:
+        return gamma
+    shorter = 1 - 10 * (1 - gamma[0])
+    return (*gamma, round(shorter, 12) if shorter > 0 else gamma[0] / 2)
 
 
 def _digest(policy: str | None) -> str | None:
@@ -265,7 +279,7 @@ def _settings(request: _Request) -> "Settings":
 
 
 def _run(
-    request: _Request, environment: "Environment", policy: "Policy", title: str, report: Any
+    request: _Request, environment: "Environment", policy: "Policy", title: str, report: Report
 ) -> "Diagnosis":
     """Diagnose one policy."""
     import jax

@@ -1,7 +1,7 @@
 """`fracjax info`: what is here, and what works."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -49,7 +49,9 @@ def _envs(json: bool) -> None:
     if json:
         print_json({"environments": [dataclasses.asdict(entry) for entry in entries]})
         return
-    table = Table("name", "source", "backends (default first)", "sizes: obs, action, state", "notes")
+    table = Table(
+        "name", "source", "backends (default first)", "sizes: obs, action, state", "notes"
+    )
     for entry in entries:
         sizes = (entry.observation_size, entry.action_size, entry.state_size)
         table.add_row(
@@ -66,7 +68,7 @@ def _policies(json: bool) -> None:
     from fracjax.rl import policies
 
     found = [policies.shipped(name) for name in policies.shipped_names()]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": str(policy.info.environment),
             "backend": policy.info.backend,
@@ -80,5 +82,5 @@ def _policies(json: bool) -> None:
         return
     for row in rows:
         typer.echo(f"{row['name']} ({row['backend']}): {row['network']}")
-        for name, value in dict(row["training"]).items():  # type: ignore[call-overload]
+        for name, value in row["training"].items():
             typer.echo(f"    {name}: {value}")

@@ -9,7 +9,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import typer
 from rich.console import Console
@@ -23,6 +23,7 @@ from rich.progress import (
 )
 
 __all__ = [
+    "Report",
     "bad_input_is_exit_code_2",
     "configure_jax",
     "parse_dtype",
@@ -79,7 +80,7 @@ def configure_jax(dtype: str, *, compilation_cache: bool = True) -> None:
     jax.config.update("jax_enable_x64", dtype == "float64")
     if not compilation_cache:
         jax.config.update("jax_enable_compilation_cache", False)
-    elif jax.config.jax_compilation_cache_dir is None:
+    elif getattr(jax.config, "jax_compilation_cache_dir", None) is None:
         folder = _cache_folder()
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
@@ -105,8 +106,15 @@ def print_json(document: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
+class Report(Protocol):
+    """What a command calls to move the progress bar."""
+
+    def __call__(self, stage: str, done: int, total: int, extra: str = "") -> None:
+        """Say how much of a stage is done."""
+
+
 @contextlib.contextmanager
-def progress_bar(*, quiet: bool = False) -> Iterator[Callable[[str, int, int, str], None]]:
+def progress_bar(*, quiet: bool = False) -> Iterator[Report]:
     """Draw progress on stderr; yields `report(stage, done, total, extra)`.
 
     A new stage ends the one before. A total of 0 means that its length is not known.

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -69,7 +69,7 @@ def train(
 
     env = registry.make(environment, backend=backend, dtype="float32")
     settings = training.default_settings(environment)
-    asked = {
+    asked: dict[str, Any] = {
         "num_timesteps": steps,
         "num_envs": envs,
         "discount": discount,

@@ -47,6 +47,7 @@ class Problem:
         dt: Seconds per step.
         horizon: Steps of a return.
         coordinates: Physical coordinates of a state, in which tangents are measured.
+        lift: State from coordinates and a template state, for physical initial tangents.
         alive: Whether a state has not terminated.
         observable: Reward of the step that led to a state.
         reference: Objective and parameters in double precision, if `objective` is not.
@@ -60,6 +61,7 @@ class Problem:
     dt: float
     horizon: int
     coordinates: Callable[[PyTree], Float[Array, " n"]] | None = None
+    lift: Callable[[Float[Array, " n"], PyTree], PyTree] | None = None
     alive: Callable[[PyTree], Bool[Array, ""]] | None = None
     observable: Callable[[PyTree], Float[Array, ""]] | None = None
     reference: tuple[Objective, PyTree] | None = None
@@ -189,5 +191,3 @@ class Diagnosis:
     smooth_below: float
     num_points: int
     nonfinite_points: int
-
-

@@ -1,6 +1,6 @@
 """Pose the diagnosis of a policy in an environment."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 from jaxtyping import Array, Float
@@ -9,7 +9,13 @@ from fracjax._types import Key, Objective, PyTree
 from fracjax.diagnosis.findings import Problem
 from fracjax.rl.environment import Environment
 from fracjax.rl.policies import Policy
-from fracjax.rl.rollouts import discounted_returns, initial_states, track, tracked_loop
+from fracjax.rl.rollouts import (
+    Tracked,
+    discounted_returns,
+    initial_states,
+    track,
+    tracked_loop,
+)
 
 __all__ = ["problem_of_policy"]
 
@@ -66,7 +72,16 @@ def problem_of_policy(
         dt=environment.dt,
         horizon=horizon,
         coordinates=lambda tracked: environment.coordinates(tracked.state),
+        lift=_lift(environment),
         alive=lambda tracked: tracked.alive,
         observable=lambda tracked: tracked.reward,
         reference=precise,
     )
+
+
+def _lift(environment: Environment) -> Callable[[Array, Tracked], Tracked] | None:
+    """Lift coordinates to tracked states, where the environment can lift them."""
+    make = environment.from_coordinates
+    if make is None:
+        return None
+    return lambda vector, tracked: tracked._replace(state=make(vector, tracked.state))

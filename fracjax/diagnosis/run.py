@@ -55,6 +55,7 @@ def measure_chaos(problem: Problem, num_exponents: int, key: Key) -> Chaos:
             num_exponents=num_exponents,
             key=jax.random.fold_in(key, index),
             coordinates=problem.coordinates,
+            lift=problem.lift,
             alive=problem.alive,
             observable=problem.observable,
         )
@@ -64,16 +65,16 @@ def measure_chaos(problem: Problem, num_exponents: int, key: Key) -> Chaos:
     result = map_points(record, (problem.states, np.arange(count)), chunk_size=chunk)
     growth, alive = np.asarray(result.growth, float), np.asarray(result.alive)
 
-    def exponent(column: np.ndarray) -> Estimate:
-        return ensemble_exponent(jnp.asarray(column), dt=problem.dt, alive=jnp.asarray(alive))
+    def exponent(column: Array) -> Estimate:
+        return ensemble_exponent(column, dt=problem.dt, alive=jnp.asarray(alive))
 
-    columns = [jax.jit(exponent)(growth[:, :, i]) for i in range(growth.shape[2])]
-    spectrum = jax.tree.map(lambda *leaves: jnp.stack(leaves), *columns)
+    spectrum = jax.jit(jax.vmap(exponent))(jnp.asarray(np.moveaxis(growth, 2, 0)))
     reward = None
     if result.log_projection is not None:
-        reward = jax.jit(lambda g, p: reward_exponent(g, p, dt=problem.dt, alive=alive))(
-            growth[:, :, 0], np.asarray(result.log_projection, float)
-        )
+        projection = jnp.asarray(result.log_projection)
+        reward = jax.jit(
+            lambda g, p: reward_exponent(g, p, dt=problem.dt, alive=jnp.asarray(alive))
+        )(jnp.asarray(growth[:, :, 0]), projection)
     finite = np.isfinite(np.where(alive, growth[:, :, 0], 0.0)).all(axis=1)
     return Chaos(
         spectrum=spectrum,
@@ -171,7 +172,7 @@ def diagnose(
         jumps = find_jumps(
             own,
             lines.spacings,
-            lambda line, offset, index=index: counted(sampler.evaluate(line, offset))[:, index],
+            _output(sampler, index, counted),
             noise_variance=float(noise[index]),
         )
         measured = _take(holder, index)
@@ -226,6 +227,17 @@ class _Counter:
         return values
 
 
+def _output(
+    sampler: LineSampler, index: int, counted: _Counter
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Evaluate one of the objective's outputs along the sampler's lines."""
+    return lambda lines, offsets: counted(sampler.evaluate(lines, offsets))[:, index]
+
+
+def _shifted(report: Callable[[int], None], before: int) -> Callable[[int], None]:
+    return lambda done: report(before + done)
+
+
 def _take(estimate: Estimate, index: int) -> Estimate:
     return jax.tree.map(lambda leaf: np.asarray(leaf)[index], estimate)
 
@@ -262,10 +274,8 @@ def _slices(
                 jax.random.fold_in(key, 2),
                 chunk_size=chunk,
                 num_directions=2 * settings.num_directions,
-                on_progress=lambda done, before=before: report(before + done),
+                on_progress=_shifted(report, before),
             )
         )
         before += grid.size
     return Slices((datasets[0], datasets[1]), (datasets[2], datasets[3]))
-
-

@@ -91,7 +91,8 @@ def summary(diagnosis: Diagnosis, *, dt: float) -> dict[str, Any]:
     spectrum = chaos.spectrum
     count = spectrum.value.shape[0]
     exponents = [
-        Estimate(*(np.asarray(getattr(spectrum, name))[i] for name in _FIELDS)) for i in range(count)
+        Estimate(*(np.asarray(getattr(spectrum, name))[i] for name in _FIELDS))
+        for i in range(count)
     ]
     return {
         "lyapunov": {

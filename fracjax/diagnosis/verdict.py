@@ -106,5 +106,3 @@ def judge(
             )
         return Verdict.SMOOTH, f"the exponent {measured} is above 1"
     return Verdict.UNDECIDED, f"the exponent's interval {measured} straddles 1"
-
-

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from fracjax import tangent
-from fracjax._types import Key, PyTree, StepFunction
+from fracjax._types import Key, Leaf, PyTree, StepFunction
 from fracjax.estimators.ensembles import ensemble_exponent as ensemble_exponent
 from fracjax.estimators.ensembles import reward_exponent as reward_exponent
 from fracjax.estimators.ensembles import second_moment_exponent as second_moment_exponent
 from fracjax.estimators.ensembles import (
     worst_finite_time_exponent as worst_finite_time_exponent,
 )
-from fracjax.tangent import Coordinates
+from fracjax.tangent import Coordinates, Lift
 
 __all__ = ["TangentGrowth", "finite_time_growth"]
 
@@ -35,10 +35,10 @@ class TangentGrowth:
             the logarithm of the observable's tangent.
     """
 
-    growth: Float[Array, "..."]
-    alive: Bool[Array, "..."]
-    observable: Float[Array, "..."] | None
-    log_projection: Float[Array, "..."] | None
+    growth: Leaf
+    alive: Leaf
+    observable: Leaf | None
+    log_projection: Leaf | None
 
 
 def finite_time_growth(
@@ -50,6 +50,7 @@ def finite_time_growth(
     num_transient: int = 0,
     key: Key | None = None,
     coordinates: Coordinates | None = None,
+    lift: Lift | None = None,
     alive: Callable[[PyTree], Bool[Array, ""]] | None = None,
     observable: Callable[[PyTree], Float[Array, ""]] | None = None,
 ) -> TangentGrowth:
@@ -65,6 +66,9 @@ def finite_time_growth(
         key: Draws the initial frame; a fixed key by default.
         coordinates: Maps a state to the vector in which tangents are measured; by default
             all floating leaves.
+        lift: Makes a state from coordinates and a template, `(coordinates, state) -> state`,
+            so that the initial tangents are those of physical states; see
+            `tangent.random_frame`.
         alive: Whether a state has not terminated. Stepping goes on after termination, the
             record is masked. By default no state terminates.
         observable: A scalar of the state, such as the reward. It is evaluated after every
@@ -93,7 +97,7 @@ def finite_time_growth(
         raise ValueError(msg)
     state = jax.tree.map(jnp.asarray, state)
     key = jax.random.key(0) if key is None else key
-    frame = tangent.random_frame(key, state, num_exponents, coordinates)
+    frame = tangent.random_frame(key, state, num_exponents, coordinates, lift)
 
     def advance(carry: tuple, _: None) -> tuple[tuple, TangentGrowth]:
         state, frame, living = carry

@@ -275,11 +275,11 @@ def _variance_slope(values: np.ndarray, scales: np.ndarray) -> Estimate:
         value, stderr = fit.slope / 2, fit.stderr / 2
         quantile = stats.t.ppf(0.975, kept.sum() - 2)
     return Estimate(
-        value=np.asarray(value),
-        stderr=np.asarray(stderr),
-        low=np.asarray(value - quantile * stderr),
-        high=np.asarray(value + quantile * stderr),
-        status=np.asarray(int(status)),
+        value=jnp.asarray(value),
+        stderr=jnp.asarray(stderr),
+        low=jnp.asarray(value - quantile * stderr),
+        high=jnp.asarray(value + quantile * stderr),
+        status=jnp.asarray(int(status)),
         details={
             "scales": scales,
             "variance": variance,

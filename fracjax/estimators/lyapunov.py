@@ -1,6 +1,7 @@
 """Lyapunov exponents of one long orbit: a frame of tangents, re-orthonormalised on the way."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
@@ -74,7 +75,8 @@ def lyapunov_spectrum(
 
     Args:
         step: One step of the system, for a single unbatched state. Must return a state of
-            the same structure, shapes and dtypes. Differentiated in forward mode only.
+            the same structure, shapes and dtypes. Differentiated in forward mode only. Pass
+            the same function again rather than a fresh closure: it is compiled once.
         state: Initial state, any pytree; only floating leaves carry tangents.
         num_steps: Steps to average over. A few may be left out at the start where they do
             not divide into equal blocks; `details["num_steps"]` counts
@@ -111,10 +113,36 @@ def lyapunov_spectrum(
     count = _validate(state, coordinates, num_exponents, dt)
     plan = _plan(num_steps, num_transient, qr_every, num_blocks)
     key = jax.random.key(0) if key is None else key
-    state = jax.tree.map(jnp.asarray, state)
+    state = tangent.combine(*tangent.partition(state))
+    enough = num_steps // qr_every >= num_blocks
+    measured = None if coordinates is None else _hashable(coordinates)
+    return _run(_hashable(step), state, key, dt, count, plan, measured, enough)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4, 5, 6, 7))
+def _run(
+    step: StepFunction,
+    state: PyTree,
+    key: Key,
+    dt: float | Float[Array, ""],
+    count: int,
+    plan: _Plan,
+    coordinates: Coordinates | None,
+    enough: bool,
+) -> Estimate:
+    """Estimate after validation; compiled once per step function and settings."""
     frame = tangent.random_frame(key, state, count, coordinates)
     growth, finite = _grow(step, state, frame, plan, coordinates)
-    return _estimate(growth, finite, plan, dt, enough=num_steps // qr_every >= num_blocks)
+    return _estimate(growth, finite, plan, dt, enough=enough)
+
+
+def _hashable(function: Callable) -> Callable:
+    """Wrap callables that cannot key a cache, such as frozen dataclasses of arrays."""
+    try:
+        hash(function)
+    except TypeError:
+        return lambda state: function(state)
+    return function
 
 
 def _validate(

@@ -50,10 +50,13 @@ def _roughness(diagnosis: Diagnosis, title: str) -> Figure:
         label = f"γ = {finding.discount:g}"
         variogram(left, finding.holder, color=color, label=label)
         perturbation_variance(right, finding.paper, color=color, label=label)
-    left.set_title("Second differences along random lines (faint: outside the window)")
-    right.set_title("Gaussian perturbations of one centre (dashed: slope 2, smooth)")
+    left.set_title("Second differences along random lines")
+    right.set_title("Gaussian perturbations of one centre")
     for axes in (left, right):
-        axes.legend()
+        # Room above the curves: both rise over their whole width.
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high * (high / low) ** 0.25)
+        axes.legend(loc="upper left")
     figure.suptitle(title)
     return figure
 
@@ -65,7 +68,9 @@ def _lines(diagnosis: Diagnosis, title: str) -> Figure:
     for row, (finding, color) in enumerate(zip(findings, DISCOUNT_COLORS, strict=False)):
         for column, dataset in enumerate(diagnosis.slices.lines):
             axes = line_slice(grid[row][column], dataset, output=row, color=color)
-            axes.set_title(f"γ = {finding.discount:g}: {finding.verdict}" if column == 0 else "zoom")
+            axes.set_title(
+                f"γ = {finding.discount:g}: {finding.verdict}" if column == 0 else "zoom"
+            )
             if row + 1 < len(findings):
                 axes.set_xlabel("")
     figure.suptitle(title)
@@ -79,6 +84,8 @@ def _planes(diagnosis: Diagnosis, title: str) -> Figure:
     for row, finding in enumerate(findings):
         for column, dataset in enumerate(diagnosis.slices.planes):
             axes = plane_slice(grid[row][column], dataset, output=row)
-            axes.set_title(f"γ = {finding.discount:g}: {finding.verdict}" if column == 0 else "zoom")
+            axes.set_title(
+                f"γ = {finding.discount:g}: {finding.verdict}" if column == 0 else "zoom"
+            )
     figure.suptitle(title)
     return figure

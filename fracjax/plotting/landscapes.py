@@ -22,7 +22,9 @@ def line_slice(axes: Axes, dataset: xarray.Dataset, *, output: int = 0, color: s
         color: Colour of the curve.
     """
     values = _output(dataset, output)
-    axes.plot(dataset["a"].values, np.where(np.isfinite(values), values, np.nan), lw=0.8, color=color)
+    axes.plot(
+        dataset["a"].values, np.where(np.isfinite(values), values, np.nan), lw=0.8, color=color
+    )
     axes.axvline(0.0, color="0.8", lw=0.8, zorder=0)
     axes.set_xlabel("step along a random direction (relative to filter norm)")
     axes.set_ylabel("return")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -14,7 +15,7 @@ DISCOUNT_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 FIT_COLOR = "#222222"
 NOISE_COLOR = "#999999"
 
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 10,

@@ -66,7 +66,7 @@ class Tracked(NamedTuple):
 
 def track(state: PyTree) -> Tracked:
     """Begin an episode at `state`."""
-    floating = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf, jnp.floating)]
+    floating = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     return Tracked(state, jnp.zeros((), jnp.result_type(*floating)), jnp.ones((), bool))
 
 

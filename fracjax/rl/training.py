@@ -40,13 +40,13 @@ def train(
     *,
     algorithm: str = "ppo",
     settings: TrainingSettings | None = None,
+    hidden: tuple[int, ...] | None = None,
+    activation: str | None = None,
     num_timesteps: int | None = None,
     episode_length: int | None = None,
     discount: float | None = None,
     num_envs: int | None = None,
     seed: int = 0,
-    hidden: tuple[int, ...] = (32, 32),
-    activation: str = "tanh",
     num_reports: int = 10,
     on_progress: Callable[[TrainingProgress], None] | None = None,
     path_folder: str | os.PathLike | None = None,
@@ -55,28 +55,29 @@ def train(
 ) -> Policy:
     """Train a policy with Brax's PPO.
 
-    Equal arguments on equal software and hardware give equal policies; another number of
-    devices gives another policy. Most of a short run is compilation. Brax trains in
-    float32, whatever `jax_enable_x64` says.
+    Equal arguments on equal software and hardware give equal policies. Brax draws new keys
+    at every report, so another number of reports gives another policy, as does another
+    number of devices. It trains in float32, whatever `jax_enable_x64` says. Most of a short
+    run is compilation.
 
     Args:
         environment: What to train on, in float32.
         algorithm: `"ppo"` is the only one.
         settings: All settings; `default_settings(environment.name)` if not given.
-        num_timesteps: Overrides the setting of that name, as the next three do.
+        hidden: Overrides the setting of that name, as the next five do.
+        activation: See `TrainingSettings`.
+        num_timesteps: See `TrainingSettings`.
         episode_length: See `TrainingSettings`.
         discount: See `TrainingSettings`.
         num_envs: See `TrainingSettings`.
         seed: Seed of weights, environments and exploration.
-        hidden: Widths of the policy's hidden layers.
-        activation: Activation of policy and value network, a name in
-            `networks.ACTIVATIONS`.
         num_reports: Evaluations after the first, when no path is kept.
         on_progress: Called after every evaluation, the first before any training.
         path_folder: Keep snapshots of the policy here as `000012.npz`, numbered by policy
             updates. Each is a policy file with its `steps`, `updates` and `return` noted,
             is written whole or not at all, and stays when the run is killed.
-        path_every: Policy updates between snapshots, and between evaluations.
+        path_every: Policy updates between snapshots, and between evaluations; the run is
+            rounded up to a multiple of them.
         num_devices: Devices to train on.
 
     Returns:
@@ -90,6 +91,8 @@ def train(
         msg = f'Argument `algorithm` must be "ppo", but is {algorithm!r}.'
         raise ValueError(msg)
     asked: dict[str, Any] = {
+        "hidden": None if hidden is None else tuple(hidden),
+        "activation": activation,
         "num_timesteps": num_timesteps,
         "episode_length": episode_length,
         "discount": discount,
@@ -99,16 +102,25 @@ def train(
         settings or default_settings(environment.name),
         **{name: value for name, value in asked.items() if value is not None},
     )
-    _check(settings, activation, num_reports, path_every)
+    _check(settings, num_reports, path_every)
     num_updates = math.ceil(settings.num_timesteps / settings.steps_per_update)
     updates_per_report = path_every if path_folder is not None else -(-num_updates // num_reports)
     num_reports = -(-num_updates // updates_per_report)
     recorder = Recorder(
         network=PolicyNetwork(
-            environment.observation_size, environment.action_size, tuple(hidden), activation
+            environment.observation_size,
+            environment.action_size,
+            settings.hidden,
+            settings.activation,
         ),
         info=PolicyInfo(environment.name, environment.backend, "trained"),
-        summary={"algorithm": algorithm, "seed": seed, "settings": dataclasses.asdict(settings)},
+        summary={
+            "algorithm": algorithm,
+            "seed": seed,
+            "settings": dataclasses.asdict(settings) | {"hidden": list(settings.hidden)},
+            "updates_per_report": updates_per_report,
+            "num_devices": num_devices,
+        },
         settings=settings,
         total_steps=num_reports * updates_per_report * settings.steps_per_update,
         on_progress=on_progress,
@@ -182,7 +194,7 @@ def _run_ppo(
         )
 
 
-def _check(settings: TrainingSettings, activation: str, num_reports: int, path_every: int) -> None:
+def _check(settings: TrainingSettings, num_reports: int, path_every: int) -> None:
     rows = settings.batch_size * settings.num_minibatches
     if rows % settings.num_envs:
         msg = f"Argument `num_envs` must divide {rows}, but is {settings.num_envs}."
@@ -200,6 +212,7 @@ def _check(settings: TrainingSettings, activation: str, num_reports: int, path_e
     if not 0 <= settings.discount < 1:
         msg = f"Argument `discount` must lie in [0, 1), but is {settings.discount}."
         raise ValueError(msg)
-    if activation not in ACTIVATIONS:
-        msg = f"Argument `activation` must be one of {', '.join(ACTIVATIONS)}, but is {activation}."
+    if settings.activation not in ACTIVATIONS:
+        names = ", ".join(ACTIVATIONS)
+        msg = f"Argument `activation` must be one of {names}, but is {settings.activation!r}."
         raise ValueError(msg)

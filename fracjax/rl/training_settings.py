@@ -13,6 +13,9 @@ class TrainingSettings:
     One policy update consumes `unroll_length * batch_size * num_minibatches` steps.
 
     Attributes:
+        hidden: Widths of the policy's hidden layers.
+        activation: Activation of policy and value network, a name in
+            `networks.ACTIVATIONS`.
         num_timesteps: Environment steps in all, rounded up to whole updates.
         episode_length: Steps after which an episode is cut off.
         discount: Discount per step of the returns that are maximised.
@@ -29,6 +32,8 @@ class TrainingSettings:
         num_eval_envs: Episodes behind each reported return.
     """
 
+    hidden: tuple[int, ...] = (32, 32)
+    activation: str = "tanh"
     num_timesteps: int = 2_000_000
     episode_length: int = 1000
     discount: float = 0.97
@@ -50,8 +55,24 @@ class TrainingSettings:
 
 
 _SETTINGS: Mapping[str, TrainingSettings] = {
-    "pendulum": TrainingSettings(episode_length=200, reward_scaling=0.1),
-    "acrobot": TrainingSettings(num_timesteps=10_000_000, episode_length=400, discount=0.99),
+    # Without the large entropy bonus the policy stays hanging or learns to spin.
+    "pendulum": TrainingSettings(
+        num_timesteps=6_000_000,
+        episode_length=200,
+        discount=0.99,
+        learning_rate=1e-3,
+        entropy_cost=0.05,
+        reward_scaling=0.03,
+        unroll_length=20,
+    ),
+    "acrobot": TrainingSettings(
+        activation="swish",
+        num_timesteps=30_000_000,
+        episode_length=400,
+        discount=0.99,
+        learning_rate=5e-4,
+        unroll_length=20,
+    ),
     "double_pendulum": TrainingSettings(
         num_timesteps=10_000_000, episode_length=400, discount=0.99
     ),

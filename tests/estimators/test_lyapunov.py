@@ -1,5 +1,6 @@
 """Spectra against exact values, their errors against replicates, and what failure returns."""
 
+import dataclasses
 import functools
 import math
 
@@ -122,11 +123,10 @@ def test_lorenz_sum_rule_holds_to_the_order_of_the_integrator(x64):
     assert 12 < coarse / fine < 20
 
 
-@pytest.mark.parametrize("num_steps", [10_000, 1_000_000])
-def test_a_stable_system_does_not_underflow(num_steps, x64):
+def test_a_stable_system_does_not_underflow(x64):
     """The state itself is 0 after some 80 000 steps of .01."""
     step = flows.rk4(flows.damped_linear(0.9), 0.01)
-    estimate = spectrum(step, jnp.ones(2), num_steps=num_steps, dt=0.01)
+    estimate = spectrum(step, jnp.ones(2), num_steps=1_000_000, dt=0.01)
     np.testing.assert_allclose(estimate.value, -0.9, atol=1e-9)
 
 
@@ -204,7 +204,7 @@ def test_trace_converges_to_the_value(x64):
     np.testing.assert_allclose(details["blocks"].mean(axis=0), estimate.value, atol=1e-12)
 
 
-@pytest.mark.parametrize("num_steps", [19, 64, 997, 12_345])
+@pytest.mark.parametrize("num_steps", [19, 12_345])
 def test_awkward_numbers_of_steps_lose_little(num_steps, x64):
     estimate = spectrum(maps.cat(), jnp.array([0.3, 0.2]), num_steps=num_steps, num_transient=40)
     assert 0.99 * num_steps <= estimate.details["num_steps"] <= num_steps
@@ -327,6 +327,28 @@ def test_a_batch_of_states_is_traced_once():
     first = batched(jnp.full((8, 2), 0.1))
     second = batched(jnp.full((8, 2), 0.2))
     assert not np.allclose(first, second)
+
+
+def test_the_same_step_is_compiled_once_also_outside_jit():
+    @chex.assert_max_traces(n=1)
+    def step(state):
+        return maps.henon()(state)
+
+    first = lyapunov_spectrum(step, jnp.zeros(2), num_steps=100)
+    second = lyapunov_spectrum(step, jnp.full(2, 0.1), num_steps=100)
+    assert not np.allclose(first.value, second.value)
+
+
+def test_a_step_may_be_an_object_that_cannot_be_hashed():
+    @dataclasses.dataclass(frozen=True)
+    class Scaling:
+        factor: jax.Array
+
+        def __call__(self, state):
+            return self.factor * state
+
+    estimate = lyapunov_spectrum(Scaling(jnp.array(0.5)), jnp.ones(1), num_steps=100)
+    np.testing.assert_allclose(estimate.value, math.log(0.5), atol=1e-6)
 
 
 def test_the_frame_follows_the_key():

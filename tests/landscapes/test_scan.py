@@ -20,9 +20,7 @@ def test_values_are_those_of_the_points():
     assert dict(data.sizes) == {"a": 5, "b": 5, "output": 2}
     u, v = (jax.tree.map(lambda leaf, i=i: leaf[i], grid.directions) for i in range(2))
     point = jax.tree.map(lambda p, x, y: p + 0.25 * x - 0.5 * y, PARAMS, u, v)
-    np.testing.assert_allclose(
-        data["value"].sel(a=0.25, b=-0.5), objective(point, None), rtol=1e-5
-    )
+    np.testing.assert_allclose(data["value"].sel(a=0.25, b=-0.5), objective(point, None), rtol=1e-5)
 
 
 def test_padding_the_directions_changes_nothing():

@@ -255,6 +255,43 @@ def test_brax_files_give_the_same_policy(brax_files):
 
 
 @pytest.mark.brax
+@pytest.mark.parametrize("use_ocdbt", [True, False])
+@pytest.mark.parametrize("use_zarr3", [True, False])
+def test_every_layout_of_orbax_is_read(brax_files, tmp_path, use_ocdbt, use_zarr3):
+    from orbax import checkpoint as orbax
+
+    policy, _, folder = brax_files
+    stored = (policy.normalizer._asdict(), policy.params)
+    other = tmp_path / "other"
+    saver = orbax.PyTreeCheckpointer(use_ocdbt=use_ocdbt, use_zarr3=use_zarr3)
+    saver.save(other, stored)
+    config = folder / "000000002000" / "ppo_network_config.json"
+    (other / config.name).write_text(config.read_text())
+    assert (other / "manifest.ocdbt").exists() == use_ocdbt
+    chex.assert_trees_all_equal(checkpoints.load(other).params, policy.params)
+
+
+@pytest.mark.brax
+def test_a_checkpoint_of_brax_sac_is_read(tmp_path):
+    from brax.training.agents.sac import checkpoint
+    from brax.training.agents.sac import networks as sac_networks
+
+    policy = make_policy(activation="relu", layer_norm=True)
+    factory = functools.partial(
+        sac_networks.make_sac_networks,
+        hidden_layer_sizes=(5, 4),
+        policy_network_layer_norm=True,
+    )
+    statistics = brax_parameters(policy, brax_networks()[1])[0]
+    config = checkpoint.network_config(6, 2, True, factory)
+    checkpoint.save(tmp_path, 77, (statistics, policy.params), config)
+    loaded = checkpoints.load(tmp_path)
+    assert loaded.network == policy.network
+    assert loaded.info.training == {"algorithm": "sac", "steps": 77}
+    chex.assert_trees_all_equal(loaded.params, policy.params)
+
+
+@pytest.mark.brax
 def test_a_damaged_brax_checkpoint_is_refused_or_read_right(brax_files):
     policy, _, folder = brax_files
     latest = folder / "000000002000"

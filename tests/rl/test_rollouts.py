@@ -1,6 +1,7 @@
 """Returns: masking, discounts, divergence, common random numbers, bits."""
 
 import inspect
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -32,8 +33,7 @@ def weights(environment, count=None, dtype=None, seed=0):
     sizes = (environment.observation_size, 8, environment.action_size)
     lead = () if count is None else (count,)
     return [
-        jnp.asarray(rng.normal(size=(*lead, i, o)), dtype)
-        for i, o in zip(sizes, sizes[1:], strict=False)
+        jnp.asarray(rng.normal(size=(*lead, i, o)), dtype) for i, o in itertools.pairwise(sizes)
     ]
 
 

@@ -151,6 +151,7 @@ def test_a_policy_knows_how_it_was_trained(trained_pendulum, tmp_path):
     assert (summary["algorithm"], summary["seed"], summary["steps"]) == ("ppo", 3, 480)
     assert summary["return"] == reports[-1].episode_return
     assert summary["settings"]["discount"] == 0.9
+    assert (summary["updates"], summary["updates_per_report"]) == (6, 2)
     checkpoints.save(policy, tmp_path / "policy.npz")
     assert checkpoints.load(tmp_path / "policy.npz").info.training == summary
 

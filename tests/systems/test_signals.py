@@ -9,7 +9,7 @@ import pytest
 from fracjax.systems import signals
 
 
-@pytest.mark.parametrize("hurst", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("hurst", [0.2, 0.8])
 def test_noise_has_the_covariance_of_the_definition(hurst, x64):
     """Every lag within 5 standard errors; 4000 paths of 16 points."""
     keys = jax.random.split(jax.random.key(1), 4000)
@@ -96,7 +96,7 @@ def test_cusp_and_step():
     chex.assert_trees_all_close(signals.heaviside(x), jnp.array([0.0, 1.0, 1.0]))
 
 
-@pytest.mark.parametrize("stability", [0.8, 1.0, 1.5, 2.0])
+@pytest.mark.parametrize("stability", [1.0, 1.5])
 def test_flight_has_the_stable_characteristic_function(stability, x64):
     path = signals.stable_flight(jax.random.key(4), stability, 40_001, spacing=0.5)
     steps = jnp.diff(path)

@@ -1,0 +1,84 @@
+"""Predictions and verdicts on made-up measurements."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fracjax import Estimate, Status
+from fracjax.diagnosis import Prediction, Verdict, judge, predict
+from fracjax.diagnosis.verdict import agrees
+from fracjax.estimators.jumps import Jumps
+
+
+def measured(low, high, status=Status.OK):
+    value = (low + high) / 2
+    return Estimate(*(np.asarray(x) for x in (value, 0.01, low, high)), np.asarray(int(status)))
+
+
+def jumps(lines):
+    held = np.arange(32) < lines
+    return Jumps(lines, lines, held, 1.0, 1e-6)
+
+
+NONE = jumps(0)
+SMOOTH, ROUGH = Prediction(2.0, 2.0, 2.0), Prediction(0.5, 0.4, 0.6)
+
+
+def verdict(estimate, found=NONE, rest=None, prediction=ROUGH, short=False):
+    return judge(estimate, found, rest, prediction, horizon_too_short=short)
+
+
+def test_prediction_is_the_law_and_swaps_the_ends():
+    got = predict(0.9, 0.2, 0.3, 0.4)
+    rate = -math.log(0.9)
+    assert got == pytest.approx((rate / 0.3, rate / 0.4, rate / 0.2))
+    assert predict(0.9, -0.2, 0.01, 0.3) == (2.0, pytest.approx(rate / 0.3), 2.0)
+    assert predict(0.9, -0.3, -0.2, -0.1) == (2.0, 2.0, 2.0)
+    assert math.isnan(predict(0.9, 0.1, math.nan, 0.2).value)
+
+
+def test_interval_decides():
+    assert verdict(measured(0.3, 0.5))[0] == Verdict.FRACTAL
+    assert verdict(measured(1.2, 1.9), prediction=SMOOTH)[0] == Verdict.SMOOTH
+    found, reason = verdict(measured(0.9, 1.1))
+    assert found == Verdict.UNDECIDED
+    assert "straddles 1" in reason
+
+
+def test_a_short_horizon_that_smooths_a_chaotic_loop_is_not_smooth():
+    found, reason = verdict(measured(1.9, 2.0), short=True)
+    assert found == Verdict.UNDECIDED
+    assert "horizon is too short" in reason
+    assert verdict(measured(1.9, 2.0), prediction=SMOOTH, short=True)[0] == Verdict.SMOOTH
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [
+        (Status.AT_NOISE_FLOOR, "noise"),
+        (Status.NO_SCALING_REGION, "power law"),
+        (Status.DIVERGED, "finite"),
+        (Status.TOO_FEW_POINTS, "too few"),
+    ],
+)
+def test_no_number_no_verdict(status, word):
+    found, reason = verdict(measured(0.3, 0.5, status))
+    assert found == Verdict.UNDECIDED
+    assert word in reason
+
+
+def test_jumps_decide_unless_the_rest_is_rough_too():
+    assert verdict(measured(0.3, 0.5), jumps(4))[0] == Verdict.DISCONTINUOUS
+    assert verdict(measured(0.3, 0.5), jumps(4), measured(1.8, 2.0))[0] == Verdict.DISCONTINUOUS
+    assert verdict(measured(0.3, 0.5), jumps(4), measured(0.3, 0.6))[0] == Verdict.FRACTAL
+    assert verdict(measured(0.3, 0.5, Status.NO_SCALING_REGION), jumps(4))[0] == (
+        Verdict.DISCONTINUOUS
+    )
+    assert verdict(measured(0.3, 0.5), jumps(1))[0] == Verdict.FRACTAL
+
+
+def test_agreement_is_capped_at_one():
+    assert agrees(Prediction(1.3, 1.2, 1.4), measured(1.8, 2.0))
+    assert not agrees(Prediction(0.5, 0.4, 0.6), measured(1.8, 2.0))
+    assert agrees(Prediction(0.5, 0.4, 0.6), measured(0.55, 0.8))
