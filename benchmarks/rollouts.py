@@ -3,8 +3,10 @@
 Both sides roll out the same pendulum (fourth-order Runge-Kutta) under many different 64-64
 tanh policies, one initial state each, and must return the same discounted returns. fracjax
 goes through `map_points`, as every scan does; PyTorch batches the policies with `baddbmm` on
-all cores or on the GPU, without gradients. The two alternate, so that a change of the
-machine's load hits both.
+all cores or on the GPU, without gradients, in batches of the size that is fastest in a trial.
+The two alternate, so that a change of the machine's load hits both; still, run it on an idle
+machine: PyTorch's threads wait for each other at every operation, and other processes slow it
+down far more than they slow down fracjax.
 
     python benchmarks/rollouts.py                  # CPU or GPU, whichever JAX finds
     python benchmarks/rollouts.py --quick --json
@@ -34,6 +36,7 @@ from fracjax.rl import classic, rollouts
 
 DISCOUNT = 0.99
 WIDTH = 64
+TORCH_BATCHES = (128, 512, 2048, 1_000_000)
 
 
 class Network:
@@ -52,7 +55,13 @@ def main() -> None:
     devices.one_cpu_device_per_core()
     jax.config.update("jax_enable_x64", True)
     ours = Problem("pendulum", WIDTH, np.float32, arguments)
-    theirs = in_torch(ours.params, ours.states, arguments)
+    candidates = {
+        size: in_torch(ours.params, ours.states, arguments, size)
+        for size in sorted({min(size, arguments.policies) for size in TORCH_BATCHES})
+    }
+    trials = {size: min(timed(run, 2)) for size, run in candidates.items()}
+    torch_batch = min(trials, key=lambda size: trials[size])
+    theirs = candidates[torch_batch]
     first = {}
     for name, run in (("fracjax", ours.run), ("torch", theirs)):
         begin = time.perf_counter()
@@ -71,15 +80,18 @@ def main() -> None:
     acrobot.run()
     result = {
         "machine": machine(),
+        "cores_used": arguments.cores,
         "policies": arguments.policies,
         "steps": arguments.steps,
         "chunk_size": ours.chunk_size,
+        "torch_batch": torch_batch,
         "largest_relative_difference": agree,
         "first_run_seconds": {name: value[1] for name, value in first.items()},
         "million_steps_per_second": {
             name: spread([steps / s / 1e6 for s in times]) for name, times in seconds.items()
         },
         "ratio": spread(ratios),
+        "ratio_of_best": min(seconds["torch"]) / min(seconds["fracjax"]),
         "acrobot_float64_million_steps_per_second": spread(
             [steps * 4 / s / 1e6 for s in timed(acrobot.run, arguments.repeats)]
         ),
@@ -97,6 +109,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="steps per rollout (default 200)")
     parser.add_argument("--repeats", type=int, help="timed runs of each side (default 5)")
     parser.add_argument("--chunk-size", type=int, help="policies per device and chunk")
+    parser.add_argument("--cores", type=int, default=num_cores(), help="cores of each side")
     arguments = parser.parse_args()
     defaults = (256, 50, 2) if arguments.quick else (8192, 200, 5)
     for name, default in zip(("policies", "steps", "repeats"), defaults, strict=True):
@@ -134,23 +147,29 @@ class Problem:
             environment, Network(), horizon=arguments.steps, discounts=(DISCOUNT,)
         )
         self.run: Callable[[], np.ndarray] = lambda: evaluation.map_points(
-            returns, self.params, self.states, key, chunk_size=self.chunk_size, chunks_per_call=4
+            returns,
+            self.params,
+            self.states,
+            key,
+            chunk_size=self.chunk_size,
+            chunks_per_call=4,
+            devices=jax.local_devices()[: arguments.cores],
         )[:, 0]
 
 
 def in_torch(
-    params: list, states: jax.Array, arguments: argparse.Namespace
+    params: list, states: jax.Array, arguments: argparse.Namespace, batch: int
 ) -> Callable[[], np.ndarray]:
-    """The same rollouts in PyTorch: all policies in one batch."""
+    """The same rollouts in PyTorch, `batch` policies at a time."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.set_num_threads(num_cores())
-    layers = [(torch.tensor(w, device=device), torch.tensor(b, device=device)) for w, b in params]
+    torch.set_num_threads(arguments.cores)
+    layers = [tuple(torch.tensor(leaf, device=device) for leaf in pair) for pair in params]
     start = torch.tensor(np.asarray(states[0]), device=device)
     dt = 0.05
 
-    def act(theta: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
+    def act(part: list, theta: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
         hidden = torch.stack([theta.cos(), theta.sin(), omega], dim=-1)[:, None, :]
-        for weights, biases in layers:
+        for weights, biases in part:
             hidden = torch.baddbmm(biases[:, None, :], hidden, weights).tanh()
         return 2 * hidden[:, 0, 0]
 
@@ -158,11 +177,11 @@ def in_torch(
         return omega, 15 * theta.sin() + 3 * u
 
     @torch.no_grad()
-    def run() -> np.ndarray:
-        theta, omega = (x.repeat(arguments.policies) for x in start)
+    def roll(part: list) -> torch.Tensor:
+        theta, omega = (x.repeat(len(part[0][0])) for x in start)
         total, weight = torch.zeros_like(theta), 1.0
         for _ in range(arguments.steps):
-            u = act(theta, omega)
+            u = act(part, theta, omega)
             reward = -(2 * (1 - theta.cos()) + 0.1 * omega**2 + 0.001 * u**2)
             total, weight = total + weight * reward, weight * DISCOUNT
             a, b = slope(theta, omega, u)
@@ -171,7 +190,14 @@ def in_torch(
             g, h = slope(theta + dt * e, omega + dt * f, u)
             theta = theta + dt / 6 * (a + 2 * (c + e) + g)
             omega = omega + dt / 6 * (b + 2 * (d + f) + h)
-        return total.cpu().numpy()
+        return total
+
+    def run() -> np.ndarray:
+        parts = (
+            [tuple(leaf[begin : begin + batch] for leaf in pair) for pair in layers]
+            for begin in range(0, arguments.policies, batch)
+        )
+        return torch.cat([roll(part) for part in parts]).cpu().numpy()
 
     return run
 
@@ -241,8 +267,9 @@ def report(result: dict) -> str:
     rates = result["million_steps_per_second"]
     lines = [
         *(f"{name}: {value}" for name, value in result["machine"].items()),
-        f"policies: {result['policies']}, steps: {result['steps']},"
-        f" chunk size: {result['chunk_size']}",
+        f"cores used: {result['cores_used']}, policies: {result['policies']},"
+        f" steps: {result['steps']},"
+        f" chunk size: {result['chunk_size']}, PyTorch's batch: {result['torch_batch']}",
         "first run with compilation (s): "
         + ", ".join(f"{name} {value:.1f}" for name, value in result["first_run_seconds"].items()),
         f"largest difference of returns: {result['largest_relative_difference']:.1e} of the mean",
@@ -252,6 +279,7 @@ def report(result: dict) -> str:
         row("pendulum, 64-64, float32: fracjax", rates["fracjax"]),
         row("pendulum, 64-64, float32: PyTorch", rates["torch"]),
         row("ratio, pair by pair", result["ratio"]),
+        f"| ratio of the best runs | | {result['ratio_of_best']:.2f} | |",
         row(
             "acrobot, 32-32, float64, 4 states: fracjax",
             result["acrobot_float64_million_steps_per_second"],

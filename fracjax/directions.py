@@ -1,5 +1,6 @@
 """Directions through parameter space, one per key."""
 
+import functools
 from typing import Literal, get_args
 
 import jax
@@ -66,5 +67,11 @@ def draw(kind: DirectionKind, key: Key, params: PyTree, count: int) -> PyTree:
     if kind not in _DRAW:
         msg = f"Argument `kind` must be one of {get_args(DirectionKind)}, but is {kind!r}."
         raise ValueError(msg)
+    return _stacked(kind, count, key, params)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _stacked(kind: DirectionKind, count: int, key: Key, params: PyTree) -> PyTree:
+    """Draw them all in one compiled program."""
     keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(count))
-    return jax.vmap(lambda k: _DRAW[kind](k, params))(keys)
+    return jax.vmap(lambda one: _DRAW[kind](one, params))(keys)

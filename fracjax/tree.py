@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from fracjax._types import Key, PyTree
@@ -50,12 +51,17 @@ def astype(tree: PyTree, dtype: jnp.dtype | str) -> PyTree:
 def random_normal(key: Key, like: PyTree) -> PyTree:
     """Draw a standard normal pytree with the shapes and dtypes of `like`.
 
-    Every leaf has its own subkey: one key for all leaves would give equal noise to
-    equal-shaped layers.
+    All numbers come from one draw that is cut into leaves. The same key for every leaf
+    would give equal noise to equal-shaped layers, and a key per leaf costs a generator per
+    leaf to compile, a third of a second each on a CPU.
     """
     leaves, structure = jax.tree.flatten(like)
+    leaves = [jnp.asarray(leaf) for leaf in leaves]
+    flat = jax.random.normal(key, (size(like),), jnp.result_type(*leaves))
+    ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
+    parts = jnp.split(flat, ends)
     draws = [
-        jax.random.normal(jax.random.fold_in(key, index), jnp.shape(leaf), jnp.asarray(leaf).dtype)
-        for index, leaf in enumerate(leaves)
+        part.reshape(leaf.shape).astype(leaf.dtype)
+        for part, leaf in zip(parts, leaves, strict=True)
     ]
     return jax.tree.unflatten(structure, draws)

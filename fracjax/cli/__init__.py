@@ -31,12 +31,13 @@ app.command()(train)
 app.command()(info)
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         from fracjax import __version__
 
         typer.echo(f"fracjax {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

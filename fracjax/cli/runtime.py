@@ -9,7 +9,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import typer
 from rich.console import Console
@@ -106,6 +106,7 @@ def print_json(document: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
+@runtime_checkable
 class Report(Protocol):
     """What a command calls to move the progress bar."""
 

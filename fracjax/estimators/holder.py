@@ -183,12 +183,6 @@ def exponents_of_outputs(
     return Estimate(shaped.value, shaped.stderr, shaped.low, shaped.high, shaped.status, details)
 
 
-@functools.partial(jax.jit, static_argnames="count")
-def _draw(key: Key, params: PyTree, count: int) -> PyTree:
-    """Draw standard normal perturbations, stacked."""
-    return directions.draw("gaussian", key, params, count)
-
-
 def perturbation_exponent(
     objective: Objective,
     params: PyTree,
@@ -235,7 +229,9 @@ def perturbation_exponent(
     batches = []
     for number, start in enumerate(range(0, len(scales) * num_samples, batch_size)):
         index = np.arange(start, min(start + batch_size, len(scales) * num_samples))
-        table = _draw(jax.random.fold_in(draw_key, number), params, batch_size)
+        table = directions.draw(
+            "gaussian", jax.random.fold_in(draw_key, number), params, batch_size
+        )
         nothing = np.zeros(len(index))
         rows = (index - start, scales[index // num_samples], nothing.astype(int), nothing)
         batches.append(

@@ -172,14 +172,12 @@ class LineSampler:
         first = self.evaluate(line, offset)
         other_batch = self.evaluate(line, offset, chunk_size=self.chunk_size // 2 + 1)
 
-        def jitter(leaf: Array, key: Key) -> Array:
-            up = jax.random.bernoulli(key, 0.5, leaf.shape)
-            return jnp.nextafter(leaf, jnp.where(up, jnp.inf, -jnp.inf).astype(leaf.dtype))
+        def jitter(leaf: Array) -> Array:
+            leaf = np.asarray(leaf)
+            infinity = np.where(generator.uniform(size=leaf.shape) < 0.5, np.inf, -np.inf)
+            return jnp.asarray(np.nextafter(leaf, infinity.astype(leaf.dtype)))
 
-        leaves, structure = jax.tree.flatten(self.params)
-        keys = jax.random.split(jax.random.fold_in(self.key, 2), len(leaves))
-        moved = [jitter(jnp.asarray(leaf), key) for leaf, key in zip(leaves, keys, strict=True)]
-        rounded = self.evaluate(line, offset, params=jax.tree.unflatten(structure, moved))
+        rounded = self.evaluate(line, offset, params=jax.tree.map(jitter, self.params))
         finite = np.where(np.isfinite(first), first, 0.0)
         last_place = np.spacing(np.abs(finite)).astype(float)
         variances = [

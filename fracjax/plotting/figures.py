@@ -32,7 +32,7 @@ def diagnosis_figures(diagnosis: Diagnosis, *, title: str, dt: float) -> dict[st
 
 
 def _chaos(diagnosis: Diagnosis, title: str, dt: float) -> Figure:
-    figure = new_figure(10, 3.8)
+    figure = new_figure(10.0, 3.8)
     left, right = figure.subplots(1, 2)
     discounts = [finding.discount for finding in diagnosis.by_discount]
     convergence_trace(left, diagnosis.chaos, dt=dt, discounts=discounts)
@@ -44,7 +44,7 @@ def _chaos(diagnosis: Diagnosis, title: str, dt: float) -> Figure:
 
 
 def _roughness(diagnosis: Diagnosis, title: str) -> Figure:
-    figure = new_figure(10, 3.8)
+    figure = new_figure(10.0, 3.8)
     left, right = figure.subplots(1, 2)
     for finding, color in zip(diagnosis.by_discount, DISCOUNT_COLORS, strict=False):
         label = f"γ = {finding.discount:g}"
@@ -63,7 +63,7 @@ def _roughness(diagnosis: Diagnosis, title: str) -> Figure:
 
 def _lines(diagnosis: Diagnosis, title: str) -> Figure:
     findings = diagnosis.by_discount
-    figure = new_figure(10, 2.2 * len(findings) + 0.6)
+    figure = new_figure(10.0, 2.2 * len(findings) + 0.6)
     grid = figure.subplots(len(findings), 2, squeeze=False)
     for row, (finding, color) in enumerate(zip(findings, DISCOUNT_COLORS, strict=False)):
         for column, dataset in enumerate(diagnosis.slices.lines):
@@ -79,7 +79,7 @@ def _lines(diagnosis: Diagnosis, title: str) -> Figure:
 
 def _planes(diagnosis: Diagnosis, title: str) -> Figure:
     findings = diagnosis.by_discount
-    figure = new_figure(9, 3.9 * len(findings) + 0.4)
+    figure = new_figure(9.0, 3.9 * len(findings) + 0.4)
     grid = figure.subplots(len(findings), 2, squeeze=False)
     for row, finding in enumerate(findings):
         for column, dataset in enumerate(diagnosis.slices.planes):

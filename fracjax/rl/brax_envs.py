@@ -33,12 +33,13 @@ __all__ = ["as_brax", "create", "from_brax", "quiet_brax"]
 def quiet_brax() -> Iterator[None]:
     """Import and build Brax environments without the noise.
 
-    Inside the block, lines about the missing `warp` are not printed, deprecations of Brax and
-    of its dependencies are not shown, and warnings of MuJoCo's compiler become Python warnings
+    Inside the block, lines about the missing `warp` are not printed, deprecations in Brax and
+    in its dependencies are not shown, and warnings of MuJoCo's compiler become Python warnings
     where they would otherwise go to a file `MUJOCO_LOG.TXT` in the working directory. What
     else is printed appears when the block ends, and exceptions pass through.
     """
     printed = io.StringIO()
+    complaints: list[str] = []
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(printed):
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -47,7 +48,8 @@ def quiet_brax() -> Iterator[None]:
             from brax import envs  # noqa: F401 (imported here for the first time)
 
             previous = mujoco.get_mju_user_warning()
-            mujoco.set_mju_user_warning(_as_warning)
+            # Collected, as an exception inside MuJoCo (warnings as errors) aborts the process.
+            mujoco.set_mju_user_warning(complaints.append)
             try:
                 yield
             finally:
@@ -56,10 +58,9 @@ def quiet_brax() -> Iterator[None]:
         for line in printed.getvalue().splitlines():
             if not line.startswith("Failed to import"):
                 print(line)
-
-
-def _as_warning(message: str) -> None:
-    warnings.warn(f"MuJoCo: {message}", RuntimeWarning, stacklevel=2)
+        for complaint in complaints:
+            if "is deprecated" not in complaint:  # of Brax's model files
+                warnings.warn(f"MuJoCo: {complaint}", RuntimeWarning, stacklevel=3)
 
 
 def create(name: str, *, backend: str, dtype: DTypeLike = "float32", **options: Any) -> Environment:

@@ -208,6 +208,11 @@ def test_brax_is_quiet(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_warning_of_a_brax_model_does_not_abort_the_process():
+    """Hypothesis: half-cheetah's deprecated attribute is silent, with warnings as errors."""
+    envs.make("halfcheetah")
+
+
 def test_what_matters_is_not_swallowed(tmp_path, monkeypatch, capsys):
     """Hypothesis: MuJoCo's warnings, errors and other prints come through."""
     from fracjax.rl import brax_envs
