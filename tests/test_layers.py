@@ -25,7 +25,10 @@ def test_subpackages_load_on_first_use():
 def imported(path: Path) -> set[str]:
     tree = ast.parse(path.read_text())
     names = {
-        alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
     }
     modules = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
     return names | {f"{node.module}" for node in modules}

@@ -351,6 +351,15 @@ def _text(estimate: dict[str, Any]) -> str:
     return f"{estimate['value']:.3g} [{estimate['low']:.3g}, {estimate['high']:.3g}]"
 
 
+def _agreement(finding: dict[str, Any]) -> str:
+    """Say which predictions the measurement meets, or give all of them if none."""
+    if finding["agrees_with"]:
+        return f"predicted by: {', '.join(finding['agrees_with'])}"
+    values = {name: found["value"] for name, found in finding["predicted"].items()}
+    shown = ", ".join(f"{name} {value:.2g}" for name, value in values.items() if value is not None)
+    return f"no prediction meets it ({shown})"
+
+
 def _print_tables(results: list[dict[str, Any]]) -> None:
     """Print a short table and the verdicts."""
     from rich.console import Console
@@ -378,10 +387,9 @@ def _print_tables(results: list[dict[str, Any]]) -> None:
         )
         for finding in result["by_discount"]:
             verdict = finding["verdict"]
-            agrees = ", ".join(finding["agrees_with"]) or "none"
             console.print(
                 f"γ = {finding['discount']:g}: [{_COLORS[verdict]}]{verdict}[/]:"
-                f" {finding['reason']}; predictions that agree: {agrees}",
+                f" {finding['reason']}; {_agreement(finding)}",
                 soft_wrap=True,
                 highlight=False,
             )

@@ -1,7 +1,7 @@
 """Run a diagnosis: chaos, roughness, jumps, pictures."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from fracjax.estimators.finite_time import (
     reward_exponent,
 )
 from fracjax.estimators.holder import exponents_of_outputs, perturbation_exponent
-from fracjax.estimators.jumps import find_jumps
+from fracjax.estimators.jumps import Jumps, find_jumps
 from fracjax.estimators.lines import LineSampler, default_scales
 from fracjax.evaluation import cache_chunk_size, map_points
 from fracjax.landscapes import line, plane, scan, zoom
@@ -166,23 +166,23 @@ def diagnose(
         on_progress=stage("perturbations", total),
     )
     stage("jumps", 0)
-    by_discount = []
-    for index, discount in enumerate(problem.discounts):
-        own = values[..., index]
-        jumps = find_jumps(
-            own,
+    jumps = [
+        find_jumps(
+            values[..., index],
             lines.spacings,
             _output(sampler, index, counted),
             noise_variance=float(noise[index]),
         )
-        measured = _take(holder, index)
-        rest = None
-        if jumps.lines.any() and (~jumps.lines).sum() >= 8:
-            kept = np.where(jumps.lines[:, None, None], np.nan, own)
-            rest = exponents_of_outputs(kept, lines.spacings, noise_variance=noise[index])
+        for index in range(len(problem.discounts))
+    ]
+    rests = _without_jumps(values, lines.spacings, noise, jumps)
+    stage("verdict", 0)
+    by_discount = []
+    for index, discount in enumerate(problem.discounts):
+        measured, rest = _take(holder, index), rests[index]
         predicted = predictions(chaos, discount, problem.dt)
         verdict, reason = judge(
-            measured, jumps, rest, predicted["mean"], horizon_too_short=too_short
+            measured, jumps[index], rest, predicted["mean"], horizon_too_short=too_short
         )
         by_discount.append(
             DiscountDiagnosis(
@@ -190,7 +190,7 @@ def diagnose(
                 holder=measured,
                 paper=_take(paper, index),
                 without_jumps=rest,
-                jumps=jumps,
+                jumps=jumps[index],
                 predictions=predicted,
                 agrees=tuple(n for n, p in predicted.items() if agrees(p, measured)),
                 verdict=verdict,
@@ -232,6 +232,20 @@ def _output(
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Evaluate one of the objective's outputs along the sampler's lines."""
     return lambda lines, offsets: counted(sampler.evaluate(lines, offsets))[:, index]
+
+
+def _without_jumps(
+    values: np.ndarray, spacings: np.ndarray, noise: np.ndarray, jumps: Sequence[Jumps]
+) -> list[Estimate | None]:
+    """Exponents with the lines that hold jumps left out, where some do and enough do not."""
+    held = np.stack([found.lines for found in jumps], axis=-1)
+    if not held.any():
+        return [None] * len(jumps)
+    kept = np.where(held[:, None, None, :], np.nan, values)
+    estimates = exponents_of_outputs(kept, spacings, noise_variance=noise)
+    return [
+        _take(estimates, index) if found.lines.any() else None for index, found in enumerate(jumps)
+    ]
 
 
 def _shifted(report: Callable[[int], None], before: int) -> Callable[[int], None]:

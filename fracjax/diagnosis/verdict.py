@@ -85,9 +85,11 @@ def judge(
     share = f"{int(jumps.lines.sum())} of {len(jumps.lines)} lines hold a confirmed jump"
     if jumpy and status in (Status.OK, Status.NO_SCALING_REGION):
         rest = without_jumps
-        if rest is not None and Status(int(rest.status)) == Status.OK and float(rest.high) < 1:
+        if rest is None or Status(int(rest.status)) != Status.OK:
+            return Verdict.DISCONTINUOUS, share
+        if float(rest.high) < 1:
             return Verdict.FRACTAL, f"{share}; without them the exponent is still {rest}"
-        return Verdict.DISCONTINUOUS, share
+        return Verdict.DISCONTINUOUS, f"{share}; without them the exponent is {rest}"
     if status != Status.OK:
         reasons = {
             Status.DIVERGED: "no line has finite returns",

@@ -173,9 +173,8 @@ class LineSampler:
         other_batch = self.evaluate(line, offset, chunk_size=self.chunk_size // 2 + 1)
 
         def jitter(leaf: Array) -> Array:
-            leaf = np.asarray(leaf)
             infinity = np.where(generator.uniform(size=leaf.shape) < 0.5, np.inf, -np.inf)
-            return jnp.asarray(np.nextafter(leaf, infinity.astype(leaf.dtype)))
+            return jnp.asarray(np.nextafter(np.asarray(leaf), infinity.astype(leaf.dtype)))
 
         rounded = self.evaluate(line, offset, params=jax.tree.map(jitter, self.params))
         finite = np.where(np.isfinite(first), first, 0.0)

@@ -70,7 +70,10 @@ def test_no_number_no_verdict(status, word):
 
 def test_jumps_decide_unless_the_rest_is_rough_too():
     assert verdict(measured(0.3, 0.5), jumps(4))[0] == Verdict.DISCONTINUOUS
-    assert verdict(measured(0.3, 0.5), jumps(4), measured(1.8, 2.0))[0] == Verdict.DISCONTINUOUS
+    found, reason = verdict(measured(0.3, 0.5), jumps(4), measured(1.8, 2.0))
+    assert found == Verdict.DISCONTINUOUS
+    assert "4 of 32 lines" in reason
+    assert "without them the exponent is 1.9" in reason
     assert verdict(measured(0.3, 0.5), jumps(4), measured(0.3, 0.6))[0] == Verdict.FRACTAL
     assert verdict(measured(0.3, 0.5, Status.NO_SCALING_REGION), jumps(4))[0] == (
         Verdict.DISCONTINUOUS

@@ -14,6 +14,7 @@ from fracjax import Status
 from fracjax.estimators import ensembles
 from fracjax.estimators.finite_time import finite_time_growth
 from fracjax.systems import maps, mdps
+
 from references import value
 
 KEY = jax.random.key(0)

@@ -14,6 +14,7 @@ from scipy.stats import binom
 from fracjax import Status
 from fracjax.estimators.lyapunov import lyapunov_spectrum
 from fracjax.systems import flows, maps
+
 from references import REFERENCES, value
 
 KEY = jax.random.key(0)

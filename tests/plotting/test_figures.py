@@ -39,7 +39,9 @@ def test_plane_is_not_transposed_and_masks_what_is_not_finite(axes):
 def test_variogram_draws_every_scale_once_and_the_fit(axes):
     values = jnp.asarray(np.random.default_rng(0).standard_normal((16, 3, 40)).cumsum(-1))
     values = values * jnp.array([4.0, 2.0, 1.0])[None, :, None]
-    estimate = jax.jit(exponent_from_lines)(values, jnp.array([16.0, 4.0, 1.0]), noise_variance=1e-9)
+    estimate = jax.jit(exponent_from_lines)(
+        values, jnp.array([16.0, 4.0, 1.0]), noise_variance=1e-9
+    )
     variogram(axes, estimate, color="C0", label="γ")
     points = sum(len(line.get_xdata()) for line in axes.lines if line.get_marker() == ".")
     assert points == estimate.details["scales"].size

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fracjax.systems import maps, mdps
+
 from references import REFERENCES
 
 KEY = jax.random.key(0)
