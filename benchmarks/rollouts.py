@@ -62,6 +62,7 @@ def main() -> None:
     trials = {size: min(timed(run, 2)) for size, run in candidates.items()}
     torch_batch = min(trials, key=lambda size: trials[size])
     theirs = candidates[torch_batch]
+    steps = arguments.policies * arguments.steps
     first = {}
     for name, run in (("fracjax", ours.run), ("torch", theirs)):
         begin = time.perf_counter()
@@ -74,7 +75,6 @@ def main() -> None:
             begin = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - begin)
-    steps = arguments.policies * arguments.steps
     ratios = [b / a for a, b in zip(seconds["fracjax"], seconds["torch"], strict=True)]
     acrobot = Problem("acrobot", 32, np.float64, arguments, num_states=4)
     acrobot.run()
@@ -85,6 +85,7 @@ def main() -> None:
         "steps": arguments.steps,
         "chunk_size": ours.chunk_size,
         "torch_batch": torch_batch,
+        "torch_trials": {size: steps / best / 1e6 for size, best in trials.items()},
         "largest_relative_difference": agree,
         "first_run_seconds": {name: value[1] for name, value in first.items()},
         "million_steps_per_second": {
@@ -270,6 +271,8 @@ def report(result: dict) -> str:
         f"cores used: {result['cores_used']}, policies: {result['policies']},"
         f" steps: {result['steps']},"
         f" chunk size: {result['chunk_size']}, PyTorch's batch: {result['torch_batch']}",
+        "PyTorch by batch (million steps/s): "
+        + ", ".join(f"{size}: {rate:.2f}" for size, rate in result["torch_trials"].items()),
         "first run with compilation (s): "
         + ", ".join(f"{name} {value:.1f}" for name, value in result["first_run_seconds"].items()),
         f"largest difference of returns: {result['largest_relative_difference']:.1e} of the mean",

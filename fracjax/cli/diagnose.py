@@ -152,7 +152,7 @@ def diagnose(
     cases, results = [], []
     with progress_bar() as report:
         for env, loaded in pairs:
-            title = f"{env.name}, {loaded.info.origin} policy"
+            title = f"{env.name}, {_policy_name(loaded.info.origin)}"
             finding = _run(request, env, loaded, title, report)
             case, result = _present(request, env, loaded, title, finding)
             cases.append(case)
@@ -176,6 +176,13 @@ def _with_companion(gamma: tuple[float, ...]) -> tuple[float, ...]:
         return gamma
     shorter = 1 - 10 * (1 - gamma[0])
     return (*gamma, round(shorter, 12) if shorter > 0 else gamma[0] / 2)
+
+
+def _policy_name(origin: str) -> str:
+    """Name a policy in headings."""
+    if origin == "shipped":
+        return "trained policy"
+    return "untrained policy" if origin.startswith("untrained") else f"policy {origin}"
 
 
 def _digest(policy: str | None) -> str | None:

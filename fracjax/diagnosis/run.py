@@ -182,7 +182,12 @@ def diagnose(
         measured, rest = _take(holder, index), rests[index]
         predicted = predictions(chaos, discount, problem.dt)
         verdict, reason = judge(
-            measured, jumps[index], rest, predicted["mean"], horizon_too_short=too_short
+            measured,
+            jumps[index],
+            rest,
+            predicted["mean"],
+            horizon_too_short=too_short,
+            terminates=not chaos.alive.all(),
         )
         by_discount.append(
             DiscountDiagnosis(

@@ -69,6 +69,7 @@ def judge(
     prediction: Prediction,
     *,
     horizon_too_short: bool,
+    terminates: bool = False,
 ) -> tuple[Verdict, str]:
     """Turn one discount's measurements into a verdict and its reason.
 
@@ -79,10 +80,14 @@ def judge(
         prediction: Exponent predicted from the mean Lyapunov exponent.
         horizon_too_short: Whether e^{-λT} reaches the measured scales, so that the
             finite horizon smooths what is measured.
+        terminates: Whether episodes end before the horizon. A return that gains or loses a
+            whole step jumps.
     """
     status = Status(int(measured.status))
     jumpy = jumps.lines.mean() >= _JUMPY_SHARE
     share = f"{int(jumps.lines.sum())} of {len(jumps.lines)} lines hold a confirmed jump"
+    if terminates:
+        share += " (episodes end early here: a return that gains or loses a step jumps)"
     if jumpy and status in (Status.OK, Status.NO_SCALING_REGION):
         rest = without_jumps
         if rest is None or Status(int(rest.status)) != Status.OK:
@@ -98,13 +103,22 @@ def judge(
             Status.NO_SCALING_REGION: "no range of scales follows a power law",
         }
         return Verdict.UNDECIDED, reasons.get(status, status.label)
+    where = _window(measured)
     if float(measured.high) < 1:
-        return Verdict.FRACTAL, f"the exponent {measured} is below 1"
+        return Verdict.FRACTAL, f"the exponent {measured} is below 1{where}"
     if float(measured.low) > 1:
         if horizon_too_short and prediction.high < 1:
             return Verdict.UNDECIDED, (
                 "smooth at the measured scales, but the horizon is too short: e^{-λT} reaches"
                 f" them, and λ predicts {prediction.value:.2f}"
             )
-        return Verdict.SMOOTH, f"the exponent {measured} is above 1"
-    return Verdict.UNDECIDED, f"the exponent's interval {measured} straddles 1"
+        return Verdict.SMOOTH, f"the exponent {measured} is above 1{where}"
+    return Verdict.UNDECIDED, f"the exponent's interval {measured} straddles 1{where}"
+
+
+def _window(measured: Estimate) -> str:
+    """Say between which scales an exponent holds."""
+    if "window_low" not in measured.details:
+        return ""
+    low, high = (float(measured.details[name]) for name in ("window_low", "window_high"))
+    return f" between the scales {low:.1g} and {high:.1g}"

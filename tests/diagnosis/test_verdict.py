@@ -81,6 +81,13 @@ def test_jumps_decide_unless_the_rest_is_rough_too():
     assert verdict(measured(0.3, 0.5), jumps(1))[0] == Verdict.FRACTAL
 
 
+def test_jumps_of_episodes_that_end_early_are_explained():
+    _, reason = judge(
+        measured(0.3, 0.5), jumps(4), None, ROUGH, horizon_too_short=False, terminates=True
+    )
+    assert "episodes end early" in reason
+
+
 def test_agreement_is_capped_at_one():
     assert agrees(Prediction(1.3, 1.2, 1.4), measured(1.8, 2.0))
     assert not agrees(Prediction(0.5, 0.4, 0.6), measured(1.8, 2.0))
