@@ -194,7 +194,6 @@ def _findings_table(summary: Mapping[str, Any]) -> str:
     rows = []
     for finding in summary["by_discount"]:
         verdict = finding["verdict"]
-        agrees = ", ".join(finding["agrees_with"]) or "none"
         cells = [
             f'<td class="number">{finding["discount"]:g}</td>',
             f'<td><span class="tag {verdict}">{verdict}</span></td>',
@@ -204,16 +203,21 @@ def _findings_table(summary: Mapping[str, Any]) -> str:
                 f'<td class="number">{_interval(finding["predicted"][name])}</td>'
                 for name in ("mean", "second moment", "worst")
             ),
-            f"<td>{html.escape(agrees)}</td>",
-            f"<td>{html.escape(finding['reason'])}</td>",
         ]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     head = (
         "<tr><th>γ</th><th>landscape</th><th>Hölder exponent α</th><th>α by perturbations</th>"
-        "<th>predicted by mean λ</th><th>by second moment</th><th>by worst stretch</th>"
-        "<th>agrees with</th><th>why</th></tr>"
+        "<th>predicted: mean λ</th><th>second moment</th><th>worst stretch</th></tr>"
     )
-    return f"<table>{head}{''.join(rows)}</table>"
+    reasons = []
+    for finding in summary["by_discount"]:
+        agrees = ", ".join(finding["agrees_with"]) or "none of the three"
+        text = f"{finding['reason']}. Predictions whose interval meets it: {agrees}."
+        reasons.append(
+            f"<li>γ = {finding['discount']:g}: <strong>{finding['verdict']}</strong>:"
+            f" {html.escape(text)}</li>"
+        )
+    return f"<table>{head}{''.join(rows)}</table><ul>{''.join(reasons)}</ul>"
 
 
 def _chaos_table(summary: Mapping[str, Any]) -> str:

@@ -30,6 +30,7 @@ __all__ = ["diagnose"]
 _DEFAULT_CASES = ("acrobot", "pendulum")
 _DEFAULT_GAMMA = 0.99
 _MAX_STEPS = 1_000_000
+_TRAINING_SHOWN = ("algorithm", "seed", "steps", "return", "why")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -338,7 +339,7 @@ def _present(
     described = {
         "environment": f"{environment.name} ({environment.backend}), dt = {environment.dt:g} s",
         "policy": f"{policy.info.origin}, {policy.network.description}",
-        "training": ", ".join(f"{k} {v}" for k, v in training.items() if not isinstance(v, dict)),
+        "training": "; ".join(f"{k} {training[k]}" for k in _TRAINING_SHOWN if k in training),
         "return": f"horizon {request.horizon} steps, {request.return_states} initial states,"
         f" {'stochastic' if request.stochastic else 'deterministic'} policy, {request.dtype}",
         "seed": str(request.seed),

@@ -81,8 +81,17 @@ _SETTINGS: Mapping[str, TrainingSettings] = {
     ),
     "fast": TrainingSettings(num_timesteps=100_000, episode_length=100),
     "inverted_pendulum": TrainingSettings(num_timesteps=1_000_000, reward_scaling=0.1),
-    "inverted_double_pendulum": TrainingSettings(num_timesteps=5_000_000, reward_scaling=0.05),
-    "hopper": TrainingSettings(num_timesteps=10_000_000, discount=0.99),
+    "inverted_double_pendulum": TrainingSettings(
+        activation="swish", num_timesteps=8_000_000, unroll_length=5
+    ),
+    "hopper": TrainingSettings(
+        activation="swish",
+        num_timesteps=5_000_000,
+        discount=0.995,
+        entropy_cost=0.002,
+        reward_scaling=0.1,
+        unroll_length=20,
+    ),
 }
 
 
