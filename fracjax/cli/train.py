@@ -36,8 +36,12 @@ def train(
     episode_length: Annotated[
         int | None, typer.Option(help="Steps of an episode. [default: by environment]")
     ] = None,
-    hidden: Annotated[str, typer.Option(help="Widths of the hidden layers.")] = "32,32",
-    activation: Annotated[str, typer.Option(help="Activation: tanh, swish, relu, …")] = "tanh",
+    hidden: Annotated[
+        str | None, typer.Option(help="Widths of the hidden layers. [default: 32,32]")
+    ] = None,
+    activation: Annotated[
+        str | None, typer.Option(help="tanh, swish, relu, … [default: by environment]")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Policy file, .msgpack or .npz. [default: ENV.msgpack]")
     ] = None,
@@ -60,7 +64,7 @@ def train(
     Example: fracjax train hopper --backend spring --path hopper-path --out hopper.msgpack
     """
     target = out or Path(f"{environment}.msgpack")
-    widths = _widths(hidden)
+    widths = None if hidden is None else _widths(hidden)
     _check_target(target, overwrite=overwrite)
     configure_jax("float32", compilation_cache=compilation_cache)
     from fracjax.rl import envs as registry

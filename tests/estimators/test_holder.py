@@ -130,12 +130,13 @@ def test_no_landscape_gives_a_status_and_no_number(objective, status, method):
 def test_rough_below_the_noise_is_refused_and_above_it_is_not():
     """White noise of the size of the smallest increments must not read as roughness."""
     lines, spacings = fbm_lines(0, 0.5)
-    variance = float(jnp.mean(jnp.diff(lines[:, -1], axis=-1) ** 2)) / 10
+    variance = float(jnp.mean(jnp.diff(lines[:, -1], axis=-1) ** 2)) / 3
     noisy = lines + jnp.sqrt(variance) * jax.random.normal(jax.random.key(9), lines.shape)
     blind = exponent_from_lines(noisy, spacings)
     told = exponent_from_lines(noisy, spacings, noise_variance=variance)
     assert not told.details["window"][-1]
-    assert abs(told.value - 0.5) < 0.05 < abs(blind.details["local_slopes"][-1] - 0.5)
+    assert abs(told.value - 0.5) < 0.05
+    assert blind.details["local_slopes"][-1] < 0.5 - 0.05
     hopeless = exponent_from_lines(noisy, spacings, noise_variance=1e6)
     assert hopeless.status == Status.AT_NOISE_FLOOR
 
@@ -223,10 +224,12 @@ def test_same_key_same_numbers_and_other_key_others():
 def test_jit_and_vmap_of_the_array_half_agree_with_eager():
     values = jnp.stack([fbm_lines(seed, 0.4)[0] for seed in range(3)])
     spacings = fbm_lines(0, 0.4)[1]
-    eager = [roughness.exponent_from_lines(v, spacings) for v in values[:2]]
+    eager = roughness.exponent_from_lines(values[0], spacings)
     batched = jax.jit(jax.vmap(lambda v: exponent_from_lines(v, spacings)))(values)
-    np.testing.assert_allclose(batched.value[:2], [e.value for e in eager], rtol=1e-9)
-    np.testing.assert_allclose(batched.stderr[:2], [e.stderr for e in eager], rtol=1e-6)
+    np.testing.assert_allclose(batched.value[0], eager.value, rtol=1e-9)
+    np.testing.assert_allclose(batched.stderr[0], eager.stderr, rtol=1e-6)
+    alone = exponent_from_lines(values[2], spacings)
+    np.testing.assert_allclose(batched.value[2], alone.value, rtol=1e-9)
 
 
 def test_float32_reports_its_noise_floor():
@@ -235,7 +238,7 @@ def test_float32_reports_its_noise_floor():
         objective = signals.weierstrass_field(jax.random.key(1), 0.5, num_terms=16)
 
         def lifted(params, key):
-            return objective(params, key) + 1e4  # an offset that costs 13 bits
+            return objective(params, key) + 1e5  # an offset that costs 17 bits
 
         estimate = holder_exponent(lifted, params, jax.random.key(0))
         assert estimate.value.dtype == jnp.float32

@@ -607,6 +607,7 @@ def test_shipped_policies_load_and_fit_in_their_budget():
         assert policy.info.environment == name
         assert policy.info.training["algorithm"] == "ppo"
         assert policy.info.training["why"]
+        assert policy.info.training["command"].startswith(f"fracjax train {name} ")
         action = policy.act(policy.params, jnp.zeros(policy.observation_size))
         assert action.shape == (policy.action_size,)
     with pytest.raises(ValueError, match="`name` must be one of"):
