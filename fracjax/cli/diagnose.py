@@ -18,6 +18,7 @@ from fracjax.cli.runtime import (
     progress_bar,
     versions,
 )
+from fracjax.cli.tables import print_tables
 
 if TYPE_CHECKING:
     from fracjax.diagnosis import Diagnosis, Settings
@@ -167,7 +168,7 @@ def diagnose(
     if json:
         print_json(document)
     else:
-        _print_tables(results)
+        print_tables(results)
         typer.echo(f"\nreport: {files[0]}")
 
 
@@ -237,7 +238,7 @@ def _load(request: _Request, name: str, *, trust: bool) -> "tuple[Environment, P
     """Make the environment and read the policy that fits it."""
     import jax
 
-    from fracjax.rl import envs, policies
+    from fracjax.rl import envs, gallery, policies
     from fracjax.rl.checkpoints import load
 
     environment = envs.make(name, backend=request.backend, dtype=request.dtype)
@@ -247,7 +248,7 @@ def _load(request: _Request, name: str, *, trust: bool) -> "tuple[Environment, P
             f" {name}, but is {request.exponents}."
         )
         raise ValueError(msg)
-    shipped = name in policies.shipped_names()
+    shipped = name in gallery.shipped_names()
     if request.policy in (None, "trained"):
         if not shipped:
             msg = (
@@ -255,11 +256,11 @@ def _load(request: _Request, name: str, *, trust: bool) -> "tuple[Environment, P
                 " makes one) or --policy untrained."
             )
             raise ValueError(msg)
-        policy = policies.shipped(name)
+        policy = gallery.shipped(name)
     elif request.policy == "untrained":
         key = jax.random.key(request.seed)
         policy = (
-            policies.untrained(policies.shipped(name), seed=request.seed)
+            policies.untrained(gallery.shipped(name), seed=request.seed)
             if shipped
             else policies.initialize(key, environment.observation_size, environment.action_size)
         )
@@ -348,60 +349,3 @@ def _present(
     figures = diagnosis_figures(finding, title=title, dt=environment.dt)
     result = {"title": title, "description": dict(shown), "dt": environment.dt, **numbers}
     return Case(title, shown, numbers, figures), result
-
-
-_COLORS = {"smooth": "green", "fractal": "red", "discontinuous": "yellow", "undecided": "dim"}
-
-
-def _text(estimate: dict[str, Any]) -> str:
-    if estimate["value"] is None:
-        return estimate.get("status", "–")
-    return f"{estimate['value']:.3g} [{estimate['low']:.3g}, {estimate['high']:.3g}]"
-
-
-def _agreement(finding: dict[str, Any]) -> str:
-    """Say which predictions the measurement meets, or give all of them if none."""
-    if finding["agrees_with"]:
-        return f"predicted by: {', '.join(finding['agrees_with'])}"
-    values = {name: found["value"] for name, found in finding["predicted"].items()}
-    shown = ", ".join(f"{name} {value:.2g}" for name, value in values.items() if value is not None)
-    return f"no prediction meets it ({shown})"
-
-
-def _print_tables(results: list[dict[str, Any]]) -> None:
-    """Print a short table and the verdicts."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    for result in results:
-        chaos = result["lyapunov"]
-        table = Table(title=result["title"], title_justify="left", title_style="bold")
-        for heading in ("γ", "landscape", "Hölder exponent α", "by perturbations", "predicted"):
-            table.add_column(heading)
-        for finding in result["by_discount"]:
-            verdict = finding["verdict"]
-            table.add_row(
-                f"{finding['discount']:g}",
-                f"[{_COLORS[verdict]}]{verdict}[/]",
-                _text(finding["holder"]),
-                _text(finding["paper"]),
-                _text(finding["predicted"]["mean"]),
-            )
-        console.print(table)
-        console.print(
-            f"largest Lyapunov exponent {_text(chaos['nats_per_second'][0])} nats/s ="
-            f" {_text(chaos['nats_per_step'][0])} nats/step"
-        )
-        for finding in result["by_discount"]:
-            verdict = finding["verdict"]
-            console.print(
-                f"γ = {finding['discount']:g}: [{_COLORS[verdict]}]{verdict}[/]:"
-                f" {finding['reason']}; {_agreement(finding)}",
-                soft_wrap=True,
-                highlight=False,
-            )
-        console.print(
-            f"{result['points']} points, {result['nonfinite_points']} without a finite return;"
-            f" {chaos['failed_states']} of {chaos['initial_states']} initial states failed\n"
-        )

@@ -65,9 +65,9 @@ def _envs(json: bool) -> None:
 
 
 def _policies(json: bool) -> None:
-    from fracjax.rl import policies
+    from fracjax.rl import gallery
 
-    found = [policies.shipped(name) for name in policies.shipped_names()]
+    found = [gallery.shipped(name) for name in gallery.shipped_names()]
     rows: list[dict[str, Any]] = [
         {
             "name": str(policy.info.environment),

@@ -44,6 +44,9 @@ def bad_input_is_exit_code_2(command: Callable) -> Callable:
             message = " ".join(str(error).split())
             typer.echo(f"fracjax: error: {message}", err=True)
             raise typer.Exit(2) from None
+        except FloatingPointError as error:  # training that diverged: not the input's fault
+            typer.echo(f"fracjax: {error}", err=True)
+            raise typer.Exit(1) from None
 
     return guarded
 

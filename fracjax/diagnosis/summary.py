@@ -73,6 +73,7 @@ def _discount(finding: DiscountDiagnosis) -> dict[str, Any]:
             "confirmed": finding.jumps.confirmed,
             "lines": int(finding.jumps.lines.sum()),
             "largest": _number(finding.jumps.largest),
+            "narrowest_cliff": _number(finding.jumps.narrowest),
         },
     }
 

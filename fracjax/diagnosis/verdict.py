@@ -88,7 +88,7 @@ def judge(
     share = f"{int(jumps.lines.sum())} of {len(jumps.lines)} lines hold a confirmed jump"
     if terminates:
         share += " (episodes end early here: a return that gains or loses a step jumps)"
-    if jumpy and status in (Status.OK, Status.NO_SCALING_REGION):
+    if jumpy and status in (Status.OK, Status.NO_SCALING_REGION, Status.NOT_CONVERGED):
         rest = without_jumps
         if rest is None or Status(int(rest.status)) != Status.OK:
             return Verdict.DISCONTINUOUS, share
@@ -101,6 +101,7 @@ def judge(
             Status.TOO_FEW_POINTS: "too few lines have finite returns",
             Status.AT_NOISE_FLOOR: "rounding noise hides the landscape at these scales",
             Status.NO_SCALING_REGION: "no range of scales follows a power law",
+            Status.NOT_CONVERGED: "too few of the lines carry the estimate" + _cliffs(jumps),
         }
         return Verdict.UNDECIDED, reasons.get(status, status.label)
     where = _window(measured)
@@ -114,6 +115,12 @@ def judge(
             )
         return Verdict.SMOOTH, f"the exponent {measured} is above 1{where}"
     return Verdict.UNDECIDED, f"the exponent's interval {measured} straddles 1{where}"
+
+
+def _cliffs(jumps: Jumps) -> str:
+    """Mention steep stretches that were walked up to and found continuous."""
+    count = jumps.suspects - jumps.confirmed
+    return f": cliffs as narrow as {jumps.narrowest:.1g}" if count else ""
 
 
 def _window(measured: Estimate) -> str:

@@ -29,14 +29,15 @@ class Jumps:
             shrank by 2^20.
         lines: Whether each line has a confirmed jump at some level, boolean per line.
         largest: Largest confirmed jump, in units of the objective; 0 without one.
-        width: Interval length, relative to the first spacing, at the end of the walk.
+        narrowest: Length of the shortest interval over which a suspect that is no jump
+            still held half its change: the width of the steepest cliff; NaN without one.
     """
 
     suspects: int
     confirmed: int
     lines: np.ndarray
     largest: float
-    width: float
+    narrowest: float
 
 
 def find_jumps(
@@ -78,18 +79,20 @@ def find_jumps(
     line, level = line[order], level[order]
     confirmed_lines = np.zeros(num_lines, bool)
     if len(line) == 0:
-        return Jumps(0, 0, confirmed_lines, 0.0, 1.0)
+        return Jumps(0, 0, confirmed_lines, 0.0, np.nan)
 
     point = place[line, level]
     left, right = offsets[level, point], offsets[level, point + 1]
     low, high = values[line, level, point], values[line, level, point + 1]
     change = np.abs(high - low)
+    width = right - left
     for _ in range(_HALVINGS):
         middle = (left + right) / 2
         value = evaluate(line, middle).astype(values.dtype)
         go_left = np.abs(value - low) >= np.abs(high - value)
         right, high = np.where(go_left, middle, right), np.where(go_left, value, high)
         left, low = np.where(go_left, left, middle), np.where(go_left, low, value)
+        width = np.where(np.abs(high - low) >= _PERSISTENT * change, right - left, width)
     remaining = np.abs(high - low)
     confirmed = np.isfinite(remaining) & (remaining >= _PERSISTENT * change)
     confirmed_lines[line[confirmed]] = True
@@ -98,5 +101,5 @@ def find_jumps(
         confirmed=int(confirmed.sum()),
         lines=confirmed_lines,
         largest=float(remaining[confirmed].max(initial=0.0)),
-        width=2.0**-_HALVINGS,
+        narrowest=float(width[~confirmed].min(initial=np.inf)) if (~confirmed).any() else np.nan,
     )

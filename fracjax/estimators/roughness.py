@@ -27,6 +27,7 @@ _SLOPE_TOLERANCE = 0.1
 _SAMPLING_TOLERANCE = 0.2
 _AMPLITUDE_RATIO = 32.0
 _SILENT_SHARE = 1e-3
+_LARGEST_STDERR = 0.25
 
 
 def _level_weights(num_points: int, order: int, hurst: Float[Array, ""]) -> Float[Array, "l l"]:
@@ -163,6 +164,10 @@ def exponent_from_lines(
         `largest_share` (largest share that one line has in the smallest used level),
         `directions_used`.
 
+    Status: NO_SCALING_REGION where no window is straight (the longest one is reported then),
+    NOT_CONVERGED where the standard error exceeds a quarter because few lines carry the fit,
+    AT_NOISE_FLOOR, TOO_FEW_POINTS and DIVERGED where there is no number.
+
     References:
         Istas and Lang (1997); Gneiting, Ševčíková and Percival (2012), Estimators of
         Fractal Dimension, for the variation family.
@@ -260,15 +265,21 @@ def exponent_from_lines(
     smallest = num_levels - 1 - jnp.argmax(inside[::-1])
     shares = squares[:, smallest, 0] * used
     status = jnp.select(
-        [count < MIN_DIRECTIONS, ~allowed.any(), ~straight.any()],
+        [
+            count < MIN_DIRECTIONS,
+            ~allowed.any(),
+            ~straight.any(),
+            total_stderr > _LARGEST_STDERR,
+        ],
         [
             jnp.where(count == 0, int(Status.DIVERGED), int(Status.TOO_FEW_POINTS)),
             int(Status.AT_NOISE_FLOOR),
             int(Status.NO_SCALING_REGION),
+            int(Status.NOT_CONVERGED),
         ],
         int(Status.OK),
     )
-    usable = (status == Status.OK) | (status == Status.NO_SCALING_REGION)
+    usable = allowed.any() & (count >= MIN_DIRECTIONS)
     result = jnp.where(usable, value[choice], jnp.nan)
     quantile = _student_quantile(num_directions, count)
     details: dict[str, Any] = {

@@ -7,9 +7,9 @@ from fracjax.rl.environment import Environment as Environment
 from fracjax.rl.environment import Transition as Transition
 from fracjax.rl.envs import entries as entries
 from fracjax.rl.envs import make as make
+from fracjax.rl.gallery import shipped as shipped
 from fracjax.rl.policies import Policy as Policy
 from fracjax.rl.policies import initialize as initialize
-from fracjax.rl.policies import shipped as shipped
 from fracjax.rl.policies import untrained as untrained
 from fracjax.rl.rollouts import closed_loop as closed_loop
 from fracjax.rl.rollouts import discounted_returns as discounted_returns

@@ -60,6 +60,7 @@ def test_a_short_horizon_that_smooths_a_chaotic_loop_is_not_smooth():
         (Status.NO_SCALING_REGION, "power law"),
         (Status.DIVERGED, "finite"),
         (Status.TOO_FEW_POINTS, "too few"),
+        (Status.NOT_CONVERGED, "carry the estimate"),
     ],
 )
 def test_no_number_no_verdict(status, word):

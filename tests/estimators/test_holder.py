@@ -286,3 +286,13 @@ def test_lines_are_what_they_say():
     np.testing.assert_allclose(size, np.broadcast_to(lines.spacings[None, :, None], size.shape))
     assert lines.spacings[0] == pytest.approx(0.1)
     assert lines.spacings[-1] == pytest.approx(1e-3)
+
+
+def test_an_estimate_that_one_line_carries_does_not_pass_as_one():
+    """Quiet smooth lines and one wild one: the interval is wide, and the status says so."""
+    lines, spacings = fbm_lines(0, 0.9)
+    quiet = 1e-9 * lines
+    wild = quiet.at[3].set(fbm_lines(1, 0.2)[0][3] * jnp.array([1.0, 3, 0.3, 2, 0.2])[:, None])
+    estimate = exponent_from_lines(wild, spacings)
+    assert estimate.status in (Status.NOT_CONVERGED, Status.NO_SCALING_REGION)
+    assert estimate.details["largest_share"] > 0.99

@@ -33,6 +33,7 @@ def test_a_steep_but_continuous_slope_is_suspected_and_acquitted():
     assert jumps.suspects > 0
     assert jumps.confirmed == 0
     assert not jumps.lines.any()
+    assert 3e-6 < jumps.narrowest < 3e-5
 
 
 def test_smooth_and_rough_functions_hold_no_jumps():

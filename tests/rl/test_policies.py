@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from flax import serialization
 
-from fracjax.rl import checkpoints, layers, networks, policies
+from fracjax.rl import checkpoints, gallery, layers, networks, policies
 from fracjax.rl.environment import Environment
 
 OBSERVATION = jnp.array([0.3, -1.2, 0.7, 2.0, -0.1, 0.5])
@@ -601,9 +601,9 @@ def test_shipped_policies_load_and_fit_in_their_budget():
 
     folder = importlib.resources.files("fracjax.rl") / "shipped"
     assert sum(len(entry.read_bytes()) for entry in folder.iterdir()) < 200_000
-    assert policies.shipped_names()
-    for name in policies.shipped_names():
-        policy = policies.shipped(name)
+    assert gallery.shipped_names()
+    for name in gallery.shipped_names():
+        policy = gallery.shipped(name)
         assert policy.info.environment == name
         assert policy.info.training["algorithm"] == "ppo"
         assert policy.info.training["why"]
@@ -611,4 +611,4 @@ def test_shipped_policies_load_and_fit_in_their_budget():
         action = policy.act(policy.params, jnp.zeros(policy.observation_size))
         assert action.shape == (policy.action_size,)
     with pytest.raises(ValueError, match="`name` must be one of"):
-        policies.shipped("nonesuch")
+        gallery.shipped("nonesuch")

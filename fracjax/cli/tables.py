@@ -1,0 +1,61 @@
+"""Results as short tables in the terminal."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["print_tables"]
+
+_COLORS = {"smooth": "green", "fractal": "red", "discontinuous": "yellow", "undecided": "dim"}
+
+
+def _text(estimate: dict[str, Any]) -> str:
+    if estimate["value"] is None:
+        return estimate.get("status", "–")
+    return f"{estimate['value']:.3g} [{estimate['low']:.3g}, {estimate['high']:.3g}]"
+
+
+def _agreement(finding: dict[str, Any]) -> str:
+    """Say which predictions the measurement meets, or give all of them if none."""
+    if finding["agrees_with"]:
+        return f"predicted by: {', '.join(finding['agrees_with'])}"
+    values = {name: found["value"] for name, found in finding["predicted"].items()}
+    shown = ", ".join(f"{name} {value:.2g}" for name, value in values.items() if value is not None)
+    return f"no prediction meets it ({shown})"
+
+
+def print_tables(results: list[dict[str, Any]]) -> None:
+    """Print a short table and the verdicts."""
+    console = Console()
+    for result in results:
+        chaos = result["lyapunov"]
+        table = Table(title=result["title"], title_justify="left", title_style="bold")
+        for heading in ("γ", "landscape", "Hölder exponent α", "by perturbations", "predicted"):
+            table.add_column(heading)
+        for finding in result["by_discount"]:
+            verdict = finding["verdict"]
+            table.add_row(
+                f"{finding['discount']:g}",
+                f"[{_COLORS[verdict]}]{verdict}[/]",
+                _text(finding["holder"]),
+                _text(finding["paper"]),
+                _text(finding["predicted"]["mean"]),
+            )
+        console.print(table)
+        console.print(
+            f"largest Lyapunov exponent {_text(chaos['nats_per_second'][0])} nats/s ="
+            f" {_text(chaos['nats_per_step'][0])} nats/step"
+        )
+        for finding in result["by_discount"]:
+            verdict = finding["verdict"]
+            console.print(
+                f"γ = {finding['discount']:g}: [{_COLORS[verdict]}]{verdict}[/]:"
+                f" {finding['reason']}; {_agreement(finding)}",
+                soft_wrap=True,
+                highlight=False,
+            )
+        console.print(
+            f"{result['points']} points, {result['nonfinite_points']} without a finite return;"
+            f" {chaos['failed_states']} of {chaos['initial_states']} initial states failed\n"
+        )
