@@ -269,6 +269,9 @@ def _load(request: _Request, name: str, *, trust: bool) -> "tuple[Environment, P
         policy = policy.replace(
             info=dataclasses.replace(policy.info, origin=Path(str(request.policy)).name)
         )
+    if request.stochastic and policy.network.head == "deterministic":
+        msg = f"--stochastic needs a policy with noise, but {policy.info.origin} has none."
+        raise ValueError(msg)
     return environment, policy.astype(request.dtype)
 
 

@@ -11,7 +11,7 @@ _COLORS = {"smooth": "green", "fractal": "red", "discontinuous": "yellow", "unde
 
 
 def _text(estimate: dict[str, Any]) -> str:
-    if estimate["value"] is None:
+    if None in (estimate["value"], estimate["low"], estimate["high"]):
         return estimate.get("status", "–")
     return f"{estimate['value']:.3g} [{estimate['low']:.3g}, {estimate['high']:.3g}]"
 

@@ -11,6 +11,7 @@ Only forward mode is offered: Brax's mjx backend holds loops of unknown length.
 
 import contextlib
 import io
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,7 @@ def quiet_brax() -> Iterator[None]:
     finally:
         for line in printed.getvalue().splitlines():
             if not line.startswith("Failed to import"):
-                print(line)
+                print(line, file=sys.stderr)
         for complaint in complaints:
             if "is deprecated" not in complaint:  # of Brax's model files
                 warnings.warn(f"MuJoCo: {complaint}", RuntimeWarning, stacklevel=3)
@@ -74,11 +75,18 @@ def create(name: str, *, backend: str, dtype: DTypeLike = "float32", **options: 
         backend: Physics backend.
         dtype: `"float32"`, or `"float64"` where `jax_enable_x64` is on.
         **options: Passed to the environment.
-    """
-    with quiet_brax(), jax.enable_x64(jnp.dtype(dtype) == jnp.float64):
-        from brax import envs
 
-        env = envs.get_environment(name, backend=backend, **options)
+    Raises:
+        ValueError: If Brax or one of its dependencies is not installed.
+    """
+    try:
+        with quiet_brax(), jax.enable_x64(jnp.dtype(dtype) == jnp.float64):
+            from brax import envs
+
+            env = envs.get_environment(name, backend=backend, **options)
+    except ModuleNotFoundError as error:
+        msg = f"Environment `{name}` needs `{error.name}`: install it with `pip install brax`."
+        raise ValueError(msg) from error
     return from_brax(env, name, backend, dtype=dtype)
 
 
