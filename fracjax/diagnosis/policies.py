@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import jax
 from jaxtyping import Array, Float
 
+from fracjax import tree
 from fracjax._types import Key, Objective, PyTree
 from fracjax.diagnosis.findings import Problem
 from fracjax.rl.environment import Environment
@@ -45,28 +46,31 @@ def problem_of_policy(
         num_states: Initial states of the Lyapunov exponents.
         stochastic: Whether the returns are of the stochastic policy, with the same noise
             at all parameters; the exponents are of the deterministic one.
-        reference: The same environment and policy in float64, for the noise floor.
+        reference: The same environment and policy in float64, for the noise floor of a
+            deterministic policy.
     """
+    states = initial_states(environment, key, num_states)
 
-    def objective(environment: Environment, policy: Policy) -> Objective:
-        states = initial_states(environment, key, num_return_states)
+    def objective(environment: Environment, starts: PyTree) -> Objective:
         returns = discounted_returns(
             environment, policy, horizon=horizon, discounts=discounts, stochastic=stochastic
         )
 
         def evaluate(params: PyTree, key: Key) -> Float[Array, " discounts"]:
-            return returns(params, states, key)
+            return returns(params, starts, key)
 
         return evaluate
 
+    starts = jax.tree.map(lambda leaf: leaf[:num_return_states], states)
     precise = None
     if reference is not None:
         with jax.enable_x64(True):
-            precise = objective(*reference), reference[1].params
+            # The same states: float64 draws others from the same key.
+            precise = objective(reference[0], tree.astype(starts, "float64")), reference[1].params
     return Problem(
         step=tracked_loop(environment, policy, policy.params),
-        states=jax.vmap(track)(initial_states(environment, key, num_states)),
-        objective=objective(environment, policy),
+        states=jax.vmap(track)(states),
+        objective=objective(environment, starts),
         params=policy.params,
         discounts=tuple(discounts),
         dt=environment.dt,
