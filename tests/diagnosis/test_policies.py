@@ -15,11 +15,7 @@ def pose(dtype, **options):
     environment = rl.make("acrobot", dtype=dtype)
     policy = gallery.shipped("acrobot").astype(dtype)
     arguments = {"discounts": (0.99, 0.9), "horizon": 40, "num_states": 3, **options}
-    return (
-        environment,
-        policy,
-        problem_of_policy(environment, policy, jax.random.key(0), **arguments),
-    )
+    return problem_of_policy(environment, policy, jax.random.key(0), **arguments)
 
 
 def test_step_objective_and_discounts_tell_one_story():
