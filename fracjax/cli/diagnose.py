@@ -286,7 +286,7 @@ def _settings(request: _Request) -> "Settings":
         largest_scale=request.largest_scale,
         smallest_scale=request.smallest_scale,
         line_points=129 if request.quick else 257,
-        plane_points=15 if request.quick else 41,
+        plane_points=15 if request.quick else 61,
     )
 
 

@@ -95,7 +95,7 @@ class Settings:
     largest_scale: float | None = None
     smallest_scale: float | None = None
     line_points: int = 257
-    plane_points: int = 41
+    plane_points: int = 61
     span: float = 0.2
     zoom: float = 16.0
     chunk_size: int | None = None

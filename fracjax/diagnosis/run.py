@@ -165,7 +165,7 @@ def diagnose(
         chunk_size=chunk,
         on_progress=stage("perturbations", total),
     )
-    stage("jumps", 0)
+    stage("jumps and verdict", 0)
     jumps = [
         find_jumps(
             values[..., index],
@@ -176,39 +176,26 @@ def diagnose(
         for index in range(len(problem.discounts))
     ]
     rests = _without_jumps(values, lines.spacings, noise, jumps)
-    stage("verdict", 0)
-    by_discount = []
-    for index, discount in enumerate(problem.discounts):
-        measured, rest = _take(holder, index), rests[index]
-        predicted = predictions(chaos, discount, problem.dt)
-        verdict, reason = judge(
-            measured,
+    by_discount = tuple(
+        _conclude(
+            discount,
+            _take(holder, index),
+            _take(paper, index),
             jumps[index],
-            rest,
-            predicted["mean"],
+            rests[index],
+            chaos,
+            dt=problem.dt,
             horizon_too_short=too_short,
-            terminates=not chaos.alive.all(),
         )
-        by_discount.append(
-            DiscountDiagnosis(
-                discount=discount,
-                holder=measured,
-                paper=_take(paper, index),
-                without_jumps=rest,
-                jumps=jumps[index],
-                predictions=predicted,
-                agrees=tuple(n for n, p in predicted.items() if agrees(p, measured)),
-                verdict=verdict,
-                reason=reason,
-            )
-        )
+        for index, discount in enumerate(problem.discounts)
+    )
     slices = _slices(problem, settings, jax.random.fold_in(key, 2), chunk, stage)
     for dataset in (*slices.lines, *slices.planes):
         counted(dataset["value"].values.reshape(-1, len(problem.discounts)))
     centre = slices.lines[0]["value"].sel(a=0.0, method="nearest").values
     return Diagnosis(
         chaos=chaos,
-        by_discount=tuple(by_discount),
+        by_discount=by_discount,
         lines=lines,
         noise_variance=np.asarray(noise),
         slices=slices,
@@ -216,6 +203,40 @@ def diagnose(
         smooth_below=cut,
         num_points=counted.points,
         nonfinite_points=counted.nonfinite,
+    )
+
+
+def _conclude(
+    discount: float,
+    holder: Estimate,
+    paper: Estimate,
+    jumps: Jumps,
+    without_jumps: Estimate | None,
+    chaos: Chaos,
+    *,
+    dt: float,
+    horizon_too_short: bool,
+) -> DiscountDiagnosis:
+    """Set measurement beside prediction at one discount, and judge."""
+    predicted = predictions(chaos, discount, dt)
+    verdict, reason = judge(
+        holder,
+        jumps,
+        without_jumps,
+        predicted["mean"],
+        horizon_too_short=horizon_too_short,
+        terminates=not chaos.alive.all(),
+    )
+    return DiscountDiagnosis(
+        discount=discount,
+        holder=holder,
+        paper=paper,
+        without_jumps=without_jumps,
+        jumps=jumps,
+        predictions=predicted,
+        agrees=tuple(name for name, value in predicted.items() if agrees(value, holder)),
+        verdict=verdict,
+        reason=reason,
     )
 
 

@@ -106,7 +106,10 @@ def judge(
         return Verdict.UNDECIDED, reasons.get(status, status.label)
     where = _window(measured)
     if float(measured.high) < 1:
-        return Verdict.FRACTAL, f"the exponent {measured} is below 1{where}"
+        reason = f"the exponent {measured} is below 1{where}"
+        if prediction.low >= 1:
+            reason += ", though the mean exponent predicts a smooth one" + _cliffs(jumps)
+        return Verdict.FRACTAL, reason
     if float(measured.low) > 1:
         if horizon_too_short and prediction.high < 1:
             return Verdict.UNDECIDED, (

@@ -40,6 +40,8 @@ def test_prediction_is_the_law_and_swaps_the_ends():
 
 def test_interval_decides():
     assert verdict(measured(0.3, 0.5))[0] == Verdict.FRACTAL
+    assert "though" in verdict(measured(0.3, 0.5), prediction=SMOOTH)[1]
+    assert "though" not in verdict(measured(0.3, 0.5), prediction=ROUGH)[1]
     assert verdict(measured(1.2, 1.9), prediction=SMOOTH)[0] == Verdict.SMOOTH
     found, reason = verdict(measured(0.9, 1.1))
     assert found == Verdict.UNDECIDED
