@@ -37,7 +37,7 @@ def quiet_brax() -> Iterator[None]:
     Inside the block, lines about the missing `warp` are not printed, deprecations in Brax and
     in its dependencies are not shown, and warnings of MuJoCo's compiler become Python warnings
     where they would otherwise go to a file `MUJOCO_LOG.TXT` in the working directory. What
-    else is printed appears when the block ends, and exceptions pass through.
+    else is printed goes to stderr when the block ends, and exceptions pass through.
     """
     printed = io.StringIO()
     complaints: list[str] = []
