@@ -29,10 +29,14 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
 
 from fracjax import devices, evaluation
 from fracjax.rl import classic, rollouts
+
+try:
+    import torch
+except ModuleNotFoundError:
+    sys.exit("this benchmark needs PyTorch: pip install 'fracjax[bench]'")
 
 DISCOUNT = 0.99
 WIDTH = 64

@@ -7,6 +7,7 @@ from rich.table import Table
 
 __all__ = ["print_tables"]
 
+_CAP = 2.0
 _COLORS = {"smooth": "green", "fractal": "red", "discontinuous": "yellow", "undecided": "dim"}
 
 
@@ -14,6 +15,13 @@ def _text(estimate: dict[str, Any]) -> str:
     if None in (estimate["value"], estimate["low"], estimate["high"]):
         return estimate.get("status", "–")
     return f"{estimate['value']:.3g} [{estimate['low']:.3g}, {estimate['high']:.3g}]"
+
+
+def _prediction(predicted: dict[str, Any]) -> str:
+    """A prediction, or that nothing rough is predicted."""
+    if predicted["low"] is not None and predicted["low"] >= _CAP:
+        return "smooth"
+    return _text(predicted)
 
 
 def _agreement(finding: dict[str, Any]) -> str:
@@ -40,7 +48,7 @@ def print_tables(results: list[dict[str, Any]]) -> None:
                 f"[{_COLORS[verdict]}]{verdict}[/]",
                 _text(finding["holder"]),
                 _text(finding["paper"]),
-                _text(finding["predicted"]["mean"]),
+                _prediction(finding["predicted"]["mean"]),
             )
         console.print(table)
         console.print(

@@ -102,7 +102,11 @@ class Settings:
 
 
 class Prediction(NamedTuple):
-    """A predicted Hölder exponent: 2 where nothing rougher than the cap is predicted."""
+    """A predicted Hölder exponent and its interval.
+
+    2 where nothing rougher than the cap of second differences is predicted. Theory promises
+    no more than min(1, value): beyond 1 the exponent is what second differences see.
+    """
 
     value: float
     low: float

@@ -66,6 +66,10 @@ def _discount(finding: DiscountDiagnosis) -> dict[str, Any]:
             "scales": _numbers(finding.paper.details["scales"]),
             "variance": _numbers(finding.paper.details["variance"]),
         },
+        "alpha_star": {
+            name: _number(min(1.0, value))
+            for name, value in finding.predictions["mean"]._asdict().items()
+        },
         "predicted": {name: _prediction(p) for name, p in finding.predictions.items()},
         "agrees_with": list(finding.agrees),
         "jumps": {

@@ -79,6 +79,9 @@ def test_summary_is_json_and_counts_every_point(tent):
     assert document["lyapunov"]["nats_per_step"][0]["value"] == pytest.approx(
         0.5 * document["lyapunov"]["nats_per_second"][0]["value"]
     )
+    for finding in document["by_discount"]:
+        mean, star = finding["predicted"]["mean"], finding["alpha_star"]
+        assert star["value"] == min(1.0, mean["value"])
     assert [f["verdict"] for f in document["by_discount"]] == ["fractal", "smooth"]
 
 
