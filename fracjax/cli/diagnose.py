@@ -188,11 +188,16 @@ def _policy_name(origin: str) -> str:
 
 
 def _digest(policy: str | None) -> str | None:
-    """Fingerprint of a policy file, so that another file under the same name is noticed."""
+    """Fingerprint of a policy file or folder: another one under the same name is noticed."""
     path = Path(policy) if policy else None
-    if path is None or not path.is_file():
+    if path is None or not path.exists():
         return None
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    files = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(str(file.relative_to(path)).encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _check(request: _Request) -> None:

@@ -34,13 +34,13 @@ __all__ = [
 
 
 def bad_input_is_exit_code_2(command: Callable) -> Callable:
-    """Turn a `ValueError` about the input into one line on stderr and exit code 2."""
+    """Turn an error about the input, or a file, into one line on stderr and exit code 2."""
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             message = " ".join(str(error).split())
             typer.echo(f"fracjax: error: {message}", err=True)
             raise typer.Exit(2) from None
