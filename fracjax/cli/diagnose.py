@@ -327,7 +327,9 @@ def _run(
         problem,
         jax.random.fold_in(key, 1),
         _settings(request),
-        on_progress=lambda stage, done, total: report(f"{name}: {stage}", done, total),
+        on_progress=lambda stage, done, total: report(
+            f"{name}: {stage}", done, total, f"{done:,} points" if done else ""
+        ),
     )
 
 
