@@ -250,9 +250,13 @@ def exponent_from_lines(
     inside = jnp.asarray(table)[choice] & allowed.any()
     joined = pairs[choice] & allowed.any()
 
-    excess = jnp.where(joined, (local - value[choice]) ** 2 - local_stderr**2, 0.0)
+    # Scatter of the local slopes beyond what sampling explains, one standard deviation of
+    # that scatter included: else half of all perfect power laws would be found misfits.
     num_pairs = jnp.maximum(joined.sum(), 1)
-    misfit = jnp.sqrt(jnp.maximum(excess.sum() / num_pairs, 0.0) / num_pairs)
+    scatter = jnp.where(joined, (local - value[choice]) ** 2, 0.0).sum() / num_pairs
+    expected = jnp.where(joined, local_stderr**2, 0.0).sum() / num_pairs
+    excess = scatter - expected * (1 + jnp.sqrt(2 / num_pairs))
+    misfit = jnp.sqrt(jnp.maximum(excess, 0.0) / num_pairs)
     total_stderr = jnp.sqrt(stderr[choice] ** 2 + misfit**2)
 
     bends, bend_replicates = jnp.diff(local), jnp.diff(local_replicates, axis=-1)

@@ -40,6 +40,10 @@ def test_interval_covers_the_exponent_of_brownian_lines(hurst, loudness):
     assert 0.90 <= covered.mean() <= 0.99
     assert abs(estimates.value.mean() - hurst) < 0.002
     assert estimates.value.std() < 0.012
+    if loudness == 0:  # neither too narrow nor wide out of caution
+        jackknife = jnp.sqrt(estimates.stderr**2 - estimates.details["misfit"] ** 2)
+        assert 0.85 < jackknife.mean() / estimates.value.std() < 1.2
+        assert jnp.median(estimates.stderr) < 1.25 * estimates.value.std()
 
 
 def test_fit_p_value_is_uniform_for_a_power_law_and_small_for_a_bend():
