@@ -1,4 +1,6 @@
-"""One CPU device per core, a compilation cache, shape checks, and float64 on request."""
+"""Several CPU devices, a compilation cache, shape checks, and float64 on request."""
+
+import os
 
 from jaxtyping import install_import_hook
 
@@ -8,9 +10,8 @@ install_import_hook("fracjax", "beartype.beartype")
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-from fracjax import devices  # noqa: E402
-
-devices.one_cpu_device_per_core()
+# At least two, also on one core: results must not depend on their number.
+jax.config.update("jax_num_cpu_devices", max(2, os.cpu_count() or 1))
 
 
 def pytest_configure(config: pytest.Config) -> None:

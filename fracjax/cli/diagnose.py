@@ -227,14 +227,14 @@ def _check(request: _Request) -> None:
             f" and {request.states}."
         )
         raise ValueError(msg)
-    scales = request.largest_scale, request.smallest_scale
+    largest, smallest = scales = request.largest_scale, request.smallest_scale
     if any(scale is not None and not 0 < scale < 1e6 for scale in scales):
         msg = f"--largest-scale and --smallest-scale must be positive, but are {scales}."
         raise ValueError(msg)
-    if None not in scales and not scales[1] < scales[0] / 100:  # type: ignore[operator]
+    if largest is not None and smallest is not None and not smallest < largest / 100:
         msg = (
             "--smallest-scale must be below a hundredth of --largest-scale: an exponent needs"
-            f" two decades, but they are {scales[1]} and {scales[0]}."
+            f" two decades, but they are {smallest} and {largest}."
         )
         raise ValueError(msg)
 

@@ -225,8 +225,9 @@ def exponent_from_lines(
 
     def slopes(power: float) -> tuple[Array, Array]:
         mean, left_out = curves(power)
-        fit = lambda batch: _window_slopes(batch, log_scale, weights, windows) / power  # noqa: E731
-        return fit(mean[None])[0], fit(left_out)
+        both = jnp.concatenate([mean[None], left_out])
+        fitted = _window_slopes(both, log_scale, weights, windows) / power
+        return fitted[0], fitted[1:]
 
     value, value_replicates = slopes(2.0)
     stderr = _jackknife_stderr(value_replicates, used)

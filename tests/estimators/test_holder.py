@@ -220,7 +220,10 @@ def test_paper_method_on_the_clipped_linear_map():
 
 def test_same_key_same_numbers_and_other_key_others():
     objective = signals.weierstrass_field(jax.random.key(1), 0.5)
-    run = lambda seed: holder_exponent(objective, jnp.ones(2) / 3, jax.random.key(seed)).value  # noqa: E731
+
+    def run(seed):
+        return holder_exponent(objective, jnp.ones(2) / 3, jax.random.key(seed)).value
+
     assert run(0) == run(0)
     assert run(0) != run(1)
 
