@@ -41,10 +41,12 @@ def predict(discount: float, low: float, value: float, high: float) -> Predictio
 def predictions(chaos: Chaos, discount: float, dt: float) -> dict[str, Prediction]:
     """Predict from the mean, the second moment and the worst finite-time exponent.
 
-    The last two look at windows of the discount's memory, 1/(1-γ) steps.
+    The last two look at windows of the discount's memory, 1/(1-γ) steps, or of what half
+    of the episodes survive, if that is shorter.
     """
     growth, alive = jnp.asarray(chaos.growth), jnp.asarray(chaos.alive)
-    window = int(np.clip(round(1 / (1 - discount)), 1, max(1, growth.shape[1] // 2)))
+    longest = min(growth.shape[1] // 2, int(np.median(chaos.alive.sum(axis=1))))
+    window = int(np.clip(round(1 / (1 - discount)), 1, max(1, longest)))
     second = jax.jit(lambda g: second_moment_exponent(g, window, alive=alive))(growth)
     worst = jax.jit(lambda g: worst_finite_time_exponent(g, window, alive=alive))(growth)
     mean = jax.tree.map(lambda leaf: leaf[0], chaos.spectrum)
@@ -58,7 +60,10 @@ def predictions(chaos: Chaos, discount: float, dt: float) -> dict[str, Predictio
 
 def agrees(prediction: Prediction, measured: Estimate) -> bool:
     """Whether the intervals meet, both capped at 1: beyond it theory promises no more."""
-    low, high = min(1.0, float(measured.low)), min(1.0, float(measured.high))
+    ends = float(measured.low), float(measured.high), prediction.low, prediction.high
+    if not all(math.isfinite(end) for end in ends):
+        return False
+    low, high = min(1.0, ends[0]), min(1.0, ends[1])
     return min(1.0, prediction.low) <= high and low <= min(1.0, prediction.high)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fracjax import Estimate, Status
-from fracjax.diagnosis import Prediction, Verdict, judge, predict
-from fracjax.diagnosis.verdict import agrees
+from fracjax.diagnosis import Chaos, Prediction, Verdict, judge, predict
+from fracjax.diagnosis.verdict import agrees, predictions
 from fracjax.estimators.jumps import Jumps
 
 
@@ -95,3 +95,20 @@ def test_agreement_is_capped_at_one():
     assert agrees(Prediction(1.3, 1.2, 1.4), measured(1.8, 2.0))
     assert not agrees(Prediction(0.5, 0.4, 0.6), measured(1.8, 2.0))
     assert agrees(Prediction(0.5, 0.4, 0.6), measured(0.55, 0.8))
+
+
+def test_nothing_agrees_with_no_number():
+    nothing = Prediction(math.nan, math.nan, math.nan)
+    assert not agrees(nothing, measured(0.3, 0.5))
+    assert not agrees(SMOOTH, measured(math.nan, math.nan))
+
+
+def test_predictions_look_at_windows_that_episodes_survive():
+    """Half the episodes end after 20 steps; the memory of γ = .99 is 100."""
+    growth = np.random.default_rng(0).normal(0.1, 0.05, (8, 200))
+    alive = np.arange(200) < np.where(np.arange(8) < 4, 20, 200)[:, None]
+    spectrum = Estimate(*(np.asarray([x]) for x in (0.1, 0.01, 0.08, 0.12)), np.asarray([0]))
+    chaos = Chaos(spectrum, growth, alive, None, 110.0, 0)
+    for found in predictions(chaos, 0.99, 1.0).values():
+        assert found.low <= found.value <= found.high
+        assert found.value == pytest.approx(-math.log(0.99) / 0.1, rel=0.5)
