@@ -31,6 +31,7 @@ __all__ = ["diagnose"]
 _DEFAULT_CASES = ("acrobot", "pendulum")
 _DEFAULT_GAMMA = 0.99
 _MAX_STEPS = 1_000_000
+_NAMED_POLICIES = (None, "trained", "untrained")
 _TRAINING_SHOWN = ("algorithm", "seed", "steps", "return", "why")
 
 
@@ -41,7 +42,6 @@ class _Request:
     environments: tuple[str, ...]
     backend: str | None
     policy: str | None
-    policy_digest: str | None
     gamma: tuple[float, ...]
     horizon: int
     states: int
@@ -128,7 +128,6 @@ def diagnose(
         environments=_DEFAULT_CASES if environment is None else (environment,),
         backend=backend,
         policy=policy,
-        policy_digest=_digest(policy),
         gamma=_with_companion(tuple(gamma or (_DEFAULT_GAMMA,))),
         horizon=min(horizon, 300) if quick else horizon,
         states=states,
@@ -147,8 +146,13 @@ def diagnose(
     configure_jax(dtype, compilation_cache=compilation_cache)
     from fracjax import reports
 
-    configuration = {"command": "diagnose", **dataclasses.asdict(request)}
     pairs = [_load(request, name, trust=trust) for name in request.environments]
+    # After the policy was read: only then is a folder known to be a checkpoint.
+    configuration = {
+        "command": "diagnose",
+        **dataclasses.asdict(request),
+        "policy_digest": _digest(policy),
+    }
     reports.check_output(out, configuration, overwrite=overwrite)
 
     cases, results = [], []
@@ -204,6 +208,9 @@ def _check(request: _Request) -> None:
     """Refuse what cannot work before anything is imported, compiled or written."""
     if not all(0 < gamma < 1 for gamma in request.gamma):
         msg = f"--gamma must lie inside (0, 1), but is {list(request.gamma)}."
+        raise ValueError(msg)
+    if request.policy not in _NAMED_POLICIES and len(request.environments) > 1:
+        msg = f"--policy {request.policy} needs the name of its environment."
         raise ValueError(msg)
     if len(set(request.gamma)) != len(request.gamma):
         msg = f"--gamma must not repeat a value, but is {list(request.gamma)}."

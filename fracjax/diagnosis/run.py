@@ -18,12 +18,8 @@ from fracjax.diagnosis.findings import (
     Slices,
 )
 from fracjax.diagnosis.verdict import agrees, judge, predictions
-from fracjax.estimators.finite_time import (
-    TangentGrowth,
-    ensemble_exponent,
-    finite_time_growth,
-    reward_exponent,
-)
+from fracjax.estimators.ensembles import ensemble_exponent, reward_exponent
+from fracjax.estimators.finite_time import TangentGrowth, finite_time_growth
 from fracjax.estimators.holder import exponents_of_outputs, perturbation_exponent
 from fracjax.estimators.jumps import Jumps, find_jumps
 from fracjax.estimators.lines import LineSampler, default_scales

@@ -8,7 +8,7 @@ import numpy as np
 
 from fracjax._types import Estimate, Status
 from fracjax.diagnosis.findings import Chaos, Prediction, Verdict
-from fracjax.estimators.finite_time import second_moment_exponent, worst_finite_time_exponent
+from fracjax.estimators.ensembles import second_moment_exponent, worst_finite_time_exponent
 from fracjax.estimators.jumps import Jumps
 
 __all__ = ["agrees", "judge", "predict", "predictions"]

@@ -1,12 +1,12 @@
 """Exponents with their uncertainty: callables or arrays in, `Estimate` out."""
 
-from fracjax.estimators.finite_time import ensemble_exponent as ensemble_exponent
-from fracjax.estimators.finite_time import finite_time_growth as finite_time_growth
-from fracjax.estimators.finite_time import reward_exponent as reward_exponent
-from fracjax.estimators.finite_time import second_moment_exponent as second_moment_exponent
-from fracjax.estimators.finite_time import (
+from fracjax.estimators.ensembles import ensemble_exponent as ensemble_exponent
+from fracjax.estimators.ensembles import reward_exponent as reward_exponent
+from fracjax.estimators.ensembles import second_moment_exponent as second_moment_exponent
+from fracjax.estimators.ensembles import (
     worst_finite_time_exponent as worst_finite_time_exponent,
 )
+from fracjax.estimators.finite_time import finite_time_growth as finite_time_growth
 from fracjax.estimators.holder import holder_exponent as holder_exponent
 from fracjax.estimators.holder import perturbation_exponent as perturbation_exponent
 from fracjax.estimators.lyapunov import lyapunov_spectrum as lyapunov_spectrum

@@ -9,12 +9,6 @@ from jaxtyping import Array, Bool, Float
 
 from fracjax import tangent
 from fracjax._types import Key, Leaf, PyTree, StepFunction
-from fracjax.estimators.ensembles import ensemble_exponent as ensemble_exponent
-from fracjax.estimators.ensembles import reward_exponent as reward_exponent
-from fracjax.estimators.ensembles import second_moment_exponent as second_moment_exponent
-from fracjax.estimators.ensembles import (
-    worst_finite_time_exponent as worst_finite_time_exponent,
-)
 from fracjax.tangent import Coordinates, Lift
 
 __all__ = ["TangentGrowth", "finite_time_growth"]
