@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import jax
 from jaxtyping import Array, PRNGKeyArray
 
-__all__ = ["Estimate", "Key", "Leaf", "Objective", "PyTree", "Status", "StepFunction"]
+__all__ = [
+    "Estimate",
+    "Invariants",
+    "Key",
+    "Label",
+    "Leaf",
+    "Objective",
+    "PyTree",
+    "Status",
+    "StepFunction",
+]
 
 PyTree: TypeAlias = Any
 Key: TypeAlias = PRNGKeyArray | Array
@@ -20,6 +30,13 @@ if TYPE_CHECKING:
 else:
     Leaf = Any
 StepFunction: TypeAlias = Callable[[PyTree], PyTree]
+
+
+@jax.tree_util.register_static
+class Label(str):
+    """A name inside a result that is a pytree: not an array, never traced or batched."""
+
+    __slots__ = ()
 
 
 class Status(enum.IntEnum):
@@ -41,6 +58,24 @@ class Status(enum.IntEnum):
     def label(self) -> str:
         """Lower-case name, as printed and stored."""
         return self.name.lower()
+
+
+@dataclasses.dataclass(frozen=True)
+class Invariants:
+    """What theory says of a system's Lyapunov exponents, for checks of an estimate.
+
+    Attributes:
+        volume_growth: Growth of the logarithm of volume, per unit of time for flows (the
+            divergence of the vector field) and per step for maps (ln|det Df|): a number, or
+            a function of the state before the step. The exponents add up to its mean.
+        num_neutral: How many exponents are zero: 1 for an autonomous flow that does not
+            rest, 2 with one more continuous symmetry or conserved quantity.
+        symplectic: Whether exponents come in pairs ±λ.
+    """
+
+    volume_growth: float | Callable[[PyTree], Array] | None = None
+    num_neutral: int = 0
+    symplectic: bool = False
 
 
 @jax.tree_util.register_dataclass

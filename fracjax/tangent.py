@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from fracjax import tree
 from fracjax._types import Key, PyTree, StepFunction
+from fracjax.orthonormal import Method, orthonormalize, solve_lower
 
 __all__ = [
     "Coordinates",
@@ -21,7 +22,6 @@ __all__ = [
     "combine",
     "jvp_error",
     "num_coordinates",
-    "orthonormalize",
     "orthonormalize_frame",
     "partition",
     "push",
@@ -30,11 +30,6 @@ __all__ = [
 
 Coordinates: TypeAlias = Callable[[PyTree], Float[Array, " n"]]
 Lift: TypeAlias = Callable[[Float[Array, " n"], PyTree], PyTree]
-
-# Up to this many tangents the factorisation is unrolled: batched library QR of tiny
-# matrices is slow under vmap, most of all on GPUs. Measured on CPU, see `orthonormalize`.
-_UNROLLED = 8
-_VANISHED = 8.0  # a remainder below this many roundings of its tangent is zero
 
 
 def partition(state: PyTree) -> tuple[PyTree, PyTree]:
@@ -95,52 +90,6 @@ def push(step: StepFunction, state: PyTree, frame: PyTree) -> tuple[PyTree, PyTr
     return combine(moving, fixed), frame
 
 
-def orthonormalize(
-    rows: Float[Array, "k n"],
-) -> tuple[Float[Array, "k n"], Float[Array, "k k"]]:
-    """Factor `rows = lower @ basis` with orthonormal `basis` and `diag(lower) >= 0`.
-
-    Up to 8 rows: modified Gram–Schmidt, unrolled. More: Householder QR of the library.
-    A row that depends on the rows before it, up to rounding, gets a zero on the diagonal; its
-    basis row is not a direction made of noise but zero (Gram–Schmidt), or some direction
-    orthogonal to the others (Householder).
-
-    Args:
-        rows: k vectors of length n, k <= n.
-
-    Returns:
-        The orthonormal rows and the lower triangular factor.
-    """
-    unrolled = rows.shape[0] <= _UNROLLED
-    basis, lower = _gram_schmidt(rows) if unrolled else _householder(rows)
-    diagonal = jnp.diagonal(lower)
-    length = jnp.sqrt(jnp.sum(lower**2, axis=1))
-    vanished = diagonal <= _VANISHED * jnp.finfo(rows.dtype).eps * length
-    if unrolled:
-        basis = jnp.where(vanished[:, None], 0, basis)
-    return basis, lower - jnp.diag(jnp.where(vanished, diagonal, 0))
-
-
-def _gram_schmidt(rows: Float[Array, "k n"]) -> tuple[Array, Array]:
-    count = rows.shape[0]
-    basis, columns = [], []
-    for index in range(count):
-        length = jnp.sqrt(jnp.sum(rows[0] ** 2))
-        unit = rows[0] / jnp.where(length > 0, length, 1)
-        # Sums of products, not matrix products: those may round to TF32 on a GPU.
-        overlap = jnp.sum(rows[1:] * unit, axis=1)
-        rows = rows[1:] - overlap[:, None] * unit
-        basis.append(unit)
-        columns.append(jnp.concatenate([jnp.zeros(index, unit.dtype), length[None], overlap]))
-    return jnp.stack(basis), jnp.stack(columns, axis=1)
-
-
-def _householder(rows: Float[Array, "k n"]) -> tuple[Array, Array]:
-    basis, upper = jnp.linalg.qr(rows.T)
-    sign = jnp.where(jnp.diagonal(upper) < 0, -1, 1).astype(rows.dtype)
-    return (basis * sign).T, (upper * sign[:, None]).T
-
-
 def _stack(frame: PyTree) -> Float[Array, "k n"]:
     leaves = jax.tree.leaves(frame)
     return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
@@ -156,24 +105,11 @@ def _unstack(rows: Float[Array, "k n"], like: PyTree) -> PyTree:
     return jax.tree.unflatten(structure, parts)
 
 
-def _solve_lower(lower: Float[Array, "k k"], right: Float[Array, "k m"]) -> Float[Array, "k m"]:
-    """Solve `lower @ solution = right`, reading a zero on the diagonal as one."""
-    diagonal = jnp.diagonal(lower)
-    safe = jnp.where(diagonal > 0, diagonal, 1)
-    if len(safe) > _UNROLLED:
-        lower = lower + jnp.diag(safe - diagonal)
-        return jax.scipy.linalg.solve_triangular(lower, right, lower=True)
-    solution: list[Array] = []
-    for index in range(len(safe)):
-        row = right[index]
-        for column, known in enumerate(solution):
-            row = row - lower[index, column] * known
-        solution.append(row / safe[index])
-    return jnp.stack(solution)
-
-
 def orthonormalize_frame(
-    state: PyTree, frame: PyTree, coordinates: Coordinates | None = None
+    state: PyTree,
+    frame: PyTree,
+    coordinates: Coordinates | None = None,
+    method: Method = "auto",
 ) -> tuple[PyTree, Float[Array, " k"]]:
     """Restore an orthonormal frame and report how much it had grown.
 
@@ -188,6 +124,7 @@ def orthonormalize_frame(
         frame: k tangents.
         coordinates: Maps a state to a vector of n >= k numbers; by default all floating
             leaves, side by side.
+        method: How to factorise, see `orthonormal.orthonormalize`.
 
     Returns:
         The orthonormal frame and the k logarithms of growth, in nats: the logarithm of the
@@ -195,14 +132,14 @@ def orthonormalize_frame(
     """
     if coordinates is None:
         rows = _stack(frame)
-        basis, lower = orthonormalize(rows)
+        basis, lower = orthonormalize(rows, method)
         frame = _unstack(basis, frame)
     else:
         # The projection is linear in the frame, so it is the push through `coordinates`.
         _, rows = push(coordinates, state, frame)
-        _, lower = orthonormalize(rows)
+        _, lower = orthonormalize(rows, method)
         solved = [
-            _solve_lower(lower, leaf.reshape(leaf.shape[0], -1)).reshape(leaf.shape)
+            solve_lower(lower, leaf.reshape(leaf.shape[0], -1)).reshape(leaf.shape)
             for leaf in jax.tree.leaves(frame)
         ]
         frame = jax.tree.unflatten(jax.tree.structure(frame), solved)

@@ -1,11 +1,11 @@
-"""Tangents through pytrees: against finite differences, and the factorisation identities."""
+"""Tangents through pytrees: against finite differences, and measured in coordinates."""
 
 import chex
 import jax
 import jax.numpy as jnp
 import pytest
 
-from fracjax import tangent
+from fracjax import orthonormal, tangent
 
 KEY = jax.random.key(0)
 
@@ -53,33 +53,6 @@ def test_jvp_error_is_small_for_a_smooth_step_and_large_for_a_wrong_derivative(x
     assert tangent.jvp_error(wrong, jnp.array([0.3, 0.4]), KEY) > 0.05
 
 
-@pytest.mark.parametrize("count", [1, 8, 9])
-def test_orthonormalize_is_a_factorisation(count, x64):
-    rows = jax.random.normal(KEY, (count, 12))
-    basis, lower = tangent.orthonormalize(rows)
-    chex.assert_trees_all_close(basis @ basis.T, jnp.eye(count), atol=1e-13)
-    chex.assert_trees_all_close(lower @ basis, rows, atol=1e-13)
-    chex.assert_trees_all_close(lower, jnp.tril(lower))
-    assert jnp.all(jnp.diagonal(lower) > 0)
-
-
-@pytest.mark.parametrize("count", [3, 10])
-def test_dependent_rows_vanish_and_spoil_nothing(count):
-    rows = jax.random.normal(KEY, (count, 12))
-    rows = rows.at[-1].set(rows[-2])
-    basis, lower = jax.jit(tangent.orthonormalize)(rows)
-    assert (jnp.diagonal(lower) == 0).tolist() == [*[False] * (count - 1), True]
-    assert jnp.all(jnp.isfinite(basis))
-    chex.assert_trees_all_close(lower @ basis, rows, atol=1e-5)
-
-
-@pytest.mark.parametrize("count", [1, 10])
-def test_zero_tangents_stay_finite(count):
-    basis, lower = jax.jit(tangent.orthonormalize)(jnp.zeros((count, 12)))
-    assert jnp.all(jnp.isfinite(basis))
-    assert jnp.all(lower == 0)
-
-
 @pytest.mark.parametrize("count", [2, 10])
 def test_coordinates_measure_the_same_growth_in_a_redundant_state(count, x64):
     """A state that stores its coordinates twice, scaled, grows like the plain one."""
@@ -95,7 +68,7 @@ def test_coordinates_measure_the_same_growth_in_a_redundant_state(count, x64):
     frame = {"x": plain, "copy": jnp.zeros((count, size)), "constant": jnp.zeros((count, 4))}
     _, pushed = tangent.push(redundant, state, frame)
     frame, growth = tangent.orthonormalize_frame(state, pushed, lambda s: s["x"])
-    _, lower = tangent.orthonormalize(plain @ matrix.T)
+    _, lower = orthonormal.orthonormalize(plain @ matrix.T)
     chex.assert_trees_all_close(growth, jnp.log(jnp.diagonal(lower)), rtol=1e-10)
     chex.assert_trees_all_close(frame["x"] @ frame["x"].T, jnp.eye(count), atol=1e-8)
     chex.assert_trees_all_close(frame["copy"], 100.0 * frame["x"], rtol=1e-8)
