@@ -119,7 +119,7 @@ def _block(
     """Push through one block; return sums of growth and of the volume's, and finiteness."""
     volume_growth = pushing.invariants.volume_growth
 
-    def push(carry: Any, _: None) -> tuple[Any, None]:
+    def push(carry: Any, _: None) -> tuple[Any, Any]:
         state, frame, volume = carry
         if callable(volume_growth):
             volume = volume + volume_growth(state)

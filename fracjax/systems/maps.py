@@ -5,6 +5,7 @@ Exponents are in nats per step. States are scalars or vectors, unbatched.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from fracjax._types import Key, StepFunction
@@ -13,11 +14,13 @@ __all__ = [
     "baker",
     "cat",
     "expanding",
+    "folded_towel",
     "gaussian_products",
     "henon",
     "ikeda",
     "linear",
     "logistic",
+    "quadratic",
     "standard",
     "tent",
 ]
@@ -31,6 +34,11 @@ def logistic(rate: float = 4.0) -> StepFunction:
     At rate 4 the exponent is ln 2. Float32 orbits fall onto short cycles: use float64.
     """
     return lambda x: rate * x * (1 - x)
+
+
+def quadratic(a: float = 2.0) -> StepFunction:
+    """Make x' = 1 - a x² on [-1, 1]; at a = 2 the exponent is ln 2, as it is `logistic(4)`."""
+    return lambda x: 1 - a * x**2
 
 
 def tent(slope: float = 1.9) -> StepFunction:
@@ -118,9 +126,37 @@ def ikeda(dissipation: float = 0.9) -> StepFunction:
     return step
 
 
-def linear(matrix: Float[Array, "n n"]) -> StepFunction:
+def folded_towel() -> StepFunction:
+    """Make Rössler's folded towel map of three variables, with two positive exponents.
+
+    x' = 3.8 x (1 - x) - 0.05 u, y' = 0.1 (u - 1)(1 - 1.9 x), z' = 3.78 z (1 - z) + 0.2 y,
+    where u = (y + 0.35)(1 - 2 z). Start at (0.085, -0.121, 0.075).
+
+    References:
+        Rössler (1979), https://doi.org/10.1016/0375-9601(79)90150-6.
+    """
+
+    def step(state: Float[Array, "3"]) -> Float[Array, "3"]:
+        x, y, z = state
+        fold = (y + 0.35) * (1 - 2 * z)
+        return jnp.stack(
+            [
+                3.8 * x * (1 - x) - 0.05 * fold,
+                0.1 * (fold - 1) * (1 - 1.9 * x),
+                3.78 * z * (1 - z) + 0.2 * y,
+            ]
+        )
+
+    return step
+
+
+def linear(matrix: Float[Array | np.ndarray, "n n"]) -> StepFunction:
     """Make x' = matrix @ x; the exponents are ln|eigenvalues|."""
-    return lambda state: jnp.matmul(matrix, state, precision="highest")
+
+    def step(state: Float[Array, " n"]) -> Float[Array, " n"]:
+        return jnp.matmul(jnp.asarray(matrix, state.dtype), state, precision="highest")
+
+    return step
 
 
 def gaussian_products(scale: float = 1.0) -> StepFunction:
