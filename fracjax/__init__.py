@@ -9,7 +9,16 @@ from fracjax._types import Status as Status
 
 __version__ = importlib.metadata.version("fracjax")
 
-_SUBPACKAGES = ("diagnosis", "estimators", "landscapes", "plotting", "reports", "rl", "systems")
+_SUBPACKAGES = (
+    "diagnosis",
+    "estimators",
+    "landscapes",
+    "plotting",
+    "reports",
+    "reproduce",
+    "rl",
+    "systems",
+)
 __all__ = ["Estimate", "Status", "__version__", *_SUBPACKAGES]
 
 

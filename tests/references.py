@@ -1,61 +1,8 @@
-"""Known answers: exact where there is a formula, else computed or published with an error.
+"""The table of known answers, as tests read it: (system, quantity) -> value, error, source.
 
-`source` says where a value comes from. "computed" values are long float64 runs of this
-project's reference page; their uncertainty is one standard error, or the last digit given.
+It lies in the package, because `fracjax reproduce references` recomputes it.
 """
 
-import math
-from typing import NamedTuple
+from fracjax.systems.known_values import REFERENCES, Reference, ginibre_exponents, value
 
-from scipy.special import digamma
-
-
-class Reference(NamedTuple):
-    value: float | tuple[float, ...]
-    uncertainty: float
-    source: str
-
-
-def ginibre_exponents(size: int, scale: float = 1.0) -> tuple[float, ...]:
-    """Newman's exponents of products of Gaussian matrices, largest first."""
-    return tuple(
-        (math.log(2) + float(digamma((size - i) / 2))) / 2 + math.log(scale) for i in range(size)
-    )
-
-
-def _skew_baker(cut: float) -> float:
-    return -cut * math.log(cut) - (1 - cut) * math.log(1 - cut)
-
-
-_CAT = math.log((3 + math.sqrt(5)) / 2)
-
-# (system, quantity) -> value. Exponents in nats per step (maps) or per unit of time (flows).
-REFERENCES: dict[tuple[str, str], Reference] = {
-    ("logistic r=4", "exponent"): Reference(math.log(2), 0.0, "exact: ln 2"),
-    ("logistic r=3.8", "exponent"): Reference(0.4323, 5e-4, "computed, 2e5 steps"),
-    ("tent 1.9", "exponent"): Reference(math.log(1.9), 0.0, "exact: ln slope"),
-    ("cat", "exponents"): Reference((_CAT, -_CAT), 0.0, "exact: ±ln((3+√5)/2)"),
-    ("baker 1/2", "exponents"): Reference((math.log(2), -math.log(2)), 0.0, "exact: ±ln 2"),
-    ("baker 1/3", "exponents"): Reference(
-        (_skew_baker(1 / 3), -_skew_baker(1 / 3)), 0.0, "exact: entropy of the cut"
-    ),
-    ("ginibre 8", "exponents"): Reference(ginibre_exponents(8), 0.0, "exact: Newman 1986"),
-    ("ginibre 2", "exponents"): Reference(ginibre_exponents(2), 0.0, "exact: Newman 1986"),
-    ("henon", "exponents"): Reference((0.419239, -1.623212), 4e-5, "computed, 1e8 steps"),
-    ("henon", "sum"): Reference(math.log(0.3), 0.0, "exact: ln b"),
-    ("ikeda 0.9", "exponents"): Reference((0.50759, -0.71832), 1e-4, "computed"),
-    ("ikeda 0.9", "sum"): Reference(2 * math.log(0.9), 0.0, "exact: 2 ln u"),
-    ("standard K=10", "exponents"): Reference((1.61968, -1.61968), 2e-4, "computed, 2e7 steps"),
-    ("lorenz63", "exponents"): Reference((0.90569, 0.0, -14.5723), 5e-4, "computed, T=1e5"),
-    ("lorenz63", "sum"): Reference(-41 / 3, 0.0, "exact: -(sigma+1+beta)"),
-    ("rossler", "exponents"): Reference((0.0714, 0.0, -5.3943), 3e-4, "published, Sprott"),
-    ("damped 0.9", "exponent"): Reference(-0.9, 0.0, "exact"),
-    ("clipped 2, discount 0.9", "hölder"): Reference(0.1520, 5e-5, "exact: -ln(discount)/ln 2"),
-    ("tent 1.9, discount 0.5", "hölder"): Reference(1.099, 0.007, "computed, SD over 24 centres"),
-    ("tent 1.9, discount 0.9", "hölder"): Reference(0.163, 0.012, "computed, SD over 24 centres"),
-}
-
-
-def value(system: str, quantity: str) -> float | tuple[float, ...]:
-    """Look a value up."""
-    return REFERENCES[system, quantity].value
+__all__ = ["REFERENCES", "Reference", "ginibre_exponents", "value"]

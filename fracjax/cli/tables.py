@@ -5,7 +5,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["print_tables"]
+from fracjax.reproduce.rows import Row
+
+__all__ = ["print_rows", "print_tables"]
 
 _CAP = 2.0
 _COLORS = {"smooth": "green", "fractal": "red", "discontinuous": "yellow", "undecided": "dim"}
@@ -67,3 +69,24 @@ def print_tables(results: list[dict[str, Any]]) -> None:
             f"{result['points']} points, {result['nonfinite_points']} without a finite return;"
             f" {chaos['failed_states']} of {chaos['initial_states']} initial states failed\n"
         )
+
+
+def print_rows(rows: list[Row]) -> None:
+    """Print compared numbers, and how many agree."""
+    table = Table()
+    for heading in ("system", "quantity", "value", "reference", "z", "source"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        error = (row.high - row.low) / 2
+        table.add_row(
+            row.system,
+            row.quantity,
+            f"{row.value:.6g} ± {error:.1g}",
+            f"{row.reference:.6g}" + (f" ± {row.uncertainty:.1g}" if row.uncertainty else ""),
+            f"[{'green' if row.agrees else 'red'}]{row.z:+.1f}[/]",
+            row.source,
+        )
+    console = Console()
+    console.print(table)
+    agreeing = sum(row.agrees for row in rows)
+    console.print(f"{agreeing} of {len(rows)} numbers agree within 4 joint standard errors")

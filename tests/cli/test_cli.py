@@ -214,3 +214,22 @@ def test_an_existing_policy_file_is_kept(tmp_path):
 
 def test_version():
     assert run("--version").stdout.startswith("fracjax ")
+
+
+def test_reproduce_prints_rows_and_goes_on(tmp_path):
+    folder = tmp_path / "rows"
+    arguments = ["reproduce", "references", "--only", "cat", "--quick", "--json"]
+    first = run(*arguments, "--out", folder)
+    rows = json.loads(first.stdout)["rows"]
+    assert first.exit_code == 0
+    assert [row["agrees"] for row in rows] == [True, True]
+    assert abs(rows[0]["value"] - 0.9624236501192069) < 1e-9
+    again = run(*arguments, "--out", folder)
+    assert json.loads(again.stdout)["rows"] == rows
+
+
+@pytest.mark.parametrize("arguments", [["nothing"], ["references", "--only", "no such system"]])
+def test_reproduce_names_what_there_is(arguments):
+    result = run("reproduce", *arguments)
+    assert result.exit_code == 2
+    assert "references" in result.stderr or "cat" in result.stderr

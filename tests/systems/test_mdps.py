@@ -46,7 +46,10 @@ def test_clipped_cost_has_the_predicted_exponent(x64):
 
 @pytest.mark.parametrize("discount", [0.5, 0.9])
 def test_return_of_the_tent_process_is_as_rough_as_computed(discount, x64):
-    """Second differences at lags 1…32 of 4096 points; mean of 8 centres, 4 standard errors."""
+    """Second differences at lags 1…32 of 4096 points; mean of 8 centres.
+
+    The law holds to .02 + 3 % in every cell of the reference page's table.
+    """
     objective = mdps.chaotic_return(maps.tent(1.9), discount)
     landscape = jax.jit(jax.vmap(lambda parameter: objective(parameter, KEY)))
     lags = 2 ** np.arange(6)
@@ -55,8 +58,8 @@ def test_return_of_the_tent_process_is_as_rough_as_computed(discount, x64):
         v = np.asarray(landscape(centre + 2.5e-7 * jnp.arange(4096)))
         variances = [np.mean((v[2 * k :] - 2 * v[k:-k] + v[: -2 * k]) ** 2) for k in lags]
         slopes.append(np.polyfit(np.log(lags), np.log(variances), 1)[0] / 2)
-    reference = REFERENCES[f"tent 1.9, discount {discount}", "hölder"]
-    assert abs(np.mean(slopes) - reference.value) < 4 * reference.uncertainty / 8**0.5
+    law = REFERENCES[f"tent 1.9, discount {discount}", "hölder"].value
+    assert abs(np.mean(slopes) - law) < 0.02 + 0.03 * law
 
 
 @pytest.mark.parametrize("discount", [0.0, 1.0])

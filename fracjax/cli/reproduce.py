@@ -1,0 +1,75 @@
+"""`fracjax reproduce`: recompute known numbers and print them beside their references."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fracjax.cli.runtime import (
+    bad_input_is_exit_code_2,
+    configure_jax,
+    print_json,
+    progress_bar,
+    versions,
+)
+
+__all__ = ["reproduce"]
+
+
+@bad_input_is_exit_code_2
+def reproduce(
+    name: Annotated[str, typer.Argument(help="What to reproduce: references.")],
+    only: Annotated[
+        str | None, typer.Option(help="Only the parts whose name contains this text.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for rows.json; a killed run goes on from it."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    quick: Annotated[bool, typer.Option(help="A tenth of the work: wider intervals.")] = False,
+    compilation_cache: Annotated[
+        bool, typer.Option(help="Keep compiled programs on disk for the next run.")
+    ] = True,
+    json: Annotated[bool, typer.Option("--json", help="Print rows as JSON.")] = False,
+) -> None:
+    """Recompute known numbers; print value, reference and difference in standard errors.
+
+    A row agrees when it lies within four joint standard errors of its reference. Exit code 1
+    when one does not.
+
+    Example: fracjax reproduce references --quick
+    """
+    configure_jax("float32", compilation_cache=compilation_cache)
+    from fracjax.reproduce import Experiment, experiments, run
+    from fracjax.reproduce.run import as_document
+
+    known = experiments()
+    if name not in known:
+        msg = f"name must be one of {', '.join(known)}, but is {name!r}."
+        raise ValueError(msg)
+    chosen = known[name]
+    parts = {part: make for part, make in chosen.parts.items() if only is None or only in part}
+    if not parts:
+        msg = f"--only must match one of {', '.join(chosen.parts)}, but is {only!r}."
+        raise ValueError(msg)
+    chosen = Experiment(chosen.name, chosen.description, parts)
+    found = versions()
+    pinned = {entry: found[entry] for entry in ("fracjax", "jax", "platform")}
+    with progress_bar(quiet=False) as report:
+        rows = run(
+            chosen,
+            seed=seed,
+            quick=quick,
+            folder=out,
+            settings=pinned,
+            on_part=lambda part, done, total: report(name, done, total, part),
+        )
+    if json:
+        print_json({"name": name, "versions": found, **as_document(rows)})
+    else:
+        from fracjax.cli.tables import print_rows
+
+        print_rows(rows)
+    if not all(row.agrees for row in rows):
+        raise typer.Exit(1)

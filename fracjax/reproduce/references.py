@@ -1,0 +1,147 @@
+"""Recompute the table of known values."""
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fracjax._types import Estimate, Key, PyTree
+from fracjax.estimators.kaplan_yorke import entropy_bound, kaplan_yorke_dimension
+from fracjax.estimators.lyapunov import lyapunov_spectrum
+from fracjax.reproduce.rows import Row, compare
+from fracjax.reproduce.signal_references import SIGNALS
+from fracjax.systems import catalogue
+from fracjax.systems.known_values import REFERENCES, Reference
+
+__all__ = ["parts"]
+
+Numbers = dict[str, tuple[np.ndarray, np.ndarray]]  # values and standard errors by quantity
+
+_NUM_ORBITS = 16
+_BUDGET = 1e9  # numbers moved per system: orbits × steps × tangents × coordinates
+_QUICK = 0.1
+_SPREAD = 1e-3  # of the initial states around an orbit
+# Error of the exponents' sum by the integrator, where it exceeds 1e-9.
+_INTEGRATOR = {"lorenz63": 1.5e-4}
+
+
+def parts() -> dict[str, Callable[[Key, bool], list[Row]]]:
+    """One part per system of the table; each returns a row per number."""
+    systems = dict.fromkeys(system for system, _ in REFERENCES)
+    return {system: functools.partial(_recompute, system) for system in systems}
+
+
+def _recompute(system: str, key: Key, quick: bool) -> list[Row]:
+    wanted = {
+        quantity: reference for (name, quantity), reference in REFERENCES.items() if name == system
+    }
+    with jax.enable_x64(True):
+        measure = SIGNALS.get(system, functools.partial(_spectrum_numbers, system))
+        found = measure(key, quick)
+    return [
+        row for quantity, known in wanted.items() for row in _rows(system, quantity, known, found)
+    ]
+
+
+def _rows(system: str, quantity: str, reference: Reference, found: Numbers) -> Iterator[Row]:
+    expected = np.atleast_1d(reference.value)
+    uncertainty = np.broadcast_to(reference.uncertainty, expected.shape)
+    values, errors = (np.atleast_1d(entry) for entry in found[quantity])
+    systematic = _INTEGRATOR.get(system, 0.0) if quantity == "sum" else 0.0
+    for index, known in enumerate(expected):
+        label = quantity if len(expected) == 1 else f"{quantity} {index + 1}"
+        yield compare(
+            system,
+            label,
+            (float(values[index]), float(errors[index])),
+            (float(known), float(uncertainty[index]), reference.source),
+            systematic=systematic,
+            quantile=2.13,  # Student's t of 16 orbits
+        )
+
+
+def _spectrum_numbers(name: str, key: Key, quick: bool) -> Numbers:
+    """Exponents and what follows from them, as means over independent orbits."""
+    system = catalogue.get(name)
+    states = _initial_states(system, key)
+    size = sum(leaf.size for leaf in jax.tree.leaves(system.state) if _is_floating(leaf))
+    count = system.num_exponents or size
+    budget = _BUDGET * (_QUICK if quick else 1.0)
+    steps = int(np.clip(budget / (_NUM_ORBITS * (count + 2) * (size + 30)), 500, 400_000))
+    run = functools.partial(
+        lyapunov_spectrum,
+        system.step,
+        num_steps=steps,
+        num_exponents=count,
+        num_transient=system.num_transient,
+        dt=system.dt,
+        invariants=system.invariants,
+    )
+    spectra = jax.jit(jax.vmap(lambda state: run(state)))(states)
+    complete = count == size
+    dimension = jax.vmap(lambda s: kaplan_yorke_dimension(s, size))(spectra).value
+    entropy = jax.vmap(entropy_bound)(spectra).value
+    exponents = spectra.value
+    return {
+        "exponent": _mean(exponents[:, 0]),
+        "exponents": _mean(exponents),
+        "sum": _mean(exponents.sum(axis=1) if complete else exponents[:, 0] + math.nan),
+        "kaplan-yorke dimension": _mean(dimension),
+        "entropy": _mean(entropy),
+        "positive exponents": _mean(_count_positive(spectra)),
+    }
+
+
+def _count_positive(spectra: Estimate) -> np.ndarray:
+    """Count the exponents that are positive beyond four errors of the ensemble."""
+    mean, error = _mean(spectra.value)
+    return np.full(len(spectra.value), (mean > 4 * error).sum(), float)
+
+
+def _mean(values: np.ndarray | jax.Array) -> tuple[np.ndarray, np.ndarray]:
+    values = np.asarray(values)
+    error = values.std(axis=0, ddof=1) / len(values) ** 0.5
+    return np.asarray(values.mean(axis=0)), np.asarray(error)
+
+
+def _is_floating(leaf: jax.Array) -> bool:
+    return bool(jnp.issubdtype(leaf.dtype, jnp.floating))
+
+
+def _initial_states(system: catalogue.System, key: Key) -> PyTree:
+    """Draw states along one orbit, or, where a state holds a key, independent keys.
+
+    Times are spread, not only places: the phase of a flow such as Rössler's diffuses so slowly
+    that orbits from one neighbourhood share the errors of a finite average.
+    """
+    leaves = jax.tree.leaves(system.state)
+    if any(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in leaves):
+
+        def copy(leaf: jax.Array) -> jax.Array:
+            if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+                return jax.random.split(key, _NUM_ORBITS)
+            return jnp.broadcast_to(leaf, (_NUM_ORBITS, *leaf.shape))
+
+        return jax.tree.map(copy, system.state)
+    gap = system.num_transient // 8 + 1
+
+    def advance(state: PyTree, _: None) -> tuple[PyTree, PyTree]:
+        state = jax.lax.fori_loop(0, gap, lambda _, moved: system.step(moved), state)
+        return state, state
+
+    walk = jax.jit(lambda state: jax.lax.scan(advance, state, length=_NUM_ORBITS)[1])
+    states = walk(system.state)
+    noise = jax.random.uniform(key, (_NUM_ORBITS,), maxval=_SPREAD)
+
+    def move(leaf: jax.Array) -> jax.Array:
+        return leaf + noise.reshape((-1,) + (1,) * (leaf.ndim - 1)).astype(leaf.dtype)
+
+    return jax.tree.map(lambda leaf: move(leaf) if _is_floating(leaf) else leaf, states)
+
+
+def measured() -> dict[str, Callable]:
+    """Say which systems have a way to be measured, for the test that none is left out."""
+    return {**SIGNALS, **dict.fromkeys(catalogue.names(), _spectrum_numbers)}

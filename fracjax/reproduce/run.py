@@ -1,0 +1,114 @@
+"""Run an experiment part by part; what is done is kept, so that a killed run goes on."""
+
+import json
+import math
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from fracjax.reproduce.experiments import Experiment
+from fracjax.reproduce.rows import Row
+
+__all__ = ["as_document", "run"]
+
+_FILE = "rows.json"
+
+
+def run(
+    experiment: Experiment,
+    *,
+    seed: int = 0,
+    quick: bool = False,
+    folder: Path | None = None,
+    settings: dict[str, Any] | None = None,
+    on_part: Callable[[str, int, int], None] | None = None,
+) -> list[Row]:
+    """Compute the rows of an experiment.
+
+    Every part draws from its own key, made of the seed and the part's name, so that parts can
+    be added or left out without changing the others.
+
+    Args:
+        experiment: What to compute.
+        seed: Seed.
+        quick: Whether to take the smallest sizes that still mean something.
+        folder: Where to keep rows as they come; a later run with the same settings goes on
+            from there.
+        settings: What else must be the same for a run to go on (versions, dtype).
+        on_part: Called with the part's name, how many are done and how many there are.
+
+    Raises:
+        ValueError: If the folder holds rows of other settings.
+    """
+    identity = {"experiment": experiment.name, "seed": seed, "quick": quick, **(settings or {})}
+    done = {} if folder is None else _load(folder, identity)
+    rows: list[Row] = []
+    for number, (name, part) in enumerate(experiment.parts.items()):
+        if on_part is not None:
+            on_part(name, number, len(experiment.parts))
+        if name not in done:
+            key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
+            done[name] = part(key, quick)
+            if folder is not None:
+                _save(folder, identity, done)
+        rows.extend(done[name])
+    return rows
+
+
+def as_document(rows: list[Row]) -> dict[str, Any]:
+    """Rows as JSON; numbers that are not finite become null."""
+    return {"rows": [dict(_finite(asdict(row))) for row in rows]}
+
+
+def _finite(entries: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, entry in entries.items():
+        bad = isinstance(entry, float) and not math.isfinite(entry)
+        yield name, None if bad else entry
+
+
+def _load(folder: Path, identity: dict[str, Any]) -> dict[str, list[Row]]:
+    path = folder / _FILE
+    if not path.exists():
+        return {}
+    try:
+        document = json.loads(path.read_text())
+        found, parts = document["settings"], document["parts"]
+        rows = {name: [_row(entries) for entries in part] for name, part in parts.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        msg = f"{path} is not a file of rows ({error}); choose another folder or remove it."
+        raise ValueError(msg) from None
+    different = sorted(
+        name for name in {*found, *identity} if found.get(name) != identity.get(name)
+    )
+    if different:
+        changes = ", ".join(
+            f"{name} {found.get(name)!r} there, {identity.get(name)!r} now" for name in different
+        )
+        msg = f"{path} holds rows of other settings ({changes}); choose another folder."
+        raise ValueError(msg)
+    return rows
+
+
+def _row(entries: dict[str, Any]) -> Row:
+    known: dict[str, Any] = {
+        name: math.nan if entry is None else entry for name, entry in entries.items()
+    }
+    return Row(**known)
+
+
+def _save(folder: Path, identity: dict[str, Any], done: dict[str, list[Row]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {name: as_document(rows)["rows"] for name, rows in done.items()}
+    text = json.dumps({"settings": identity, "parts": parts}, indent=1, allow_nan=False)
+    path = folder / _FILE
+    new = path.with_suffix(".new")
+    with new.open("w") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)

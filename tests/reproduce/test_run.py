@@ -1,0 +1,82 @@
+"""Rows, agreement, and runs that go on after being killed."""
+
+import json
+import math
+
+import pytest
+
+from fracjax.reproduce.experiments import Experiment, experiments
+from fracjax.reproduce.references import measured, parts
+from fracjax.reproduce.rows import compare
+from fracjax.reproduce.run import as_document, run
+
+from references import REFERENCES
+
+
+def experiment(calls, *, fails=()):
+    def part(name):
+        def make(key, quick):
+            if name in fails:
+                raise KeyboardInterrupt
+            calls.append(name)
+            return [compare(name, "exponent", (1.0, 0.1), (1.2, 0.0, "exact"))]
+
+        return make
+
+    return Experiment("toy", "", {name: part(name) for name in ("a", "b", "c")})
+
+
+def test_agreement_is_within_four_joint_errors():
+    row = compare("s", "q", (1.0, 0.3), (2.0, 0.4, "exact"))
+    assert row.z == pytest.approx(-2.0)
+    assert row.agrees
+    assert (row.low, row.high) == pytest.approx((1 - 1.96 * 0.3, 1 + 1.96 * 0.3))
+    assert not compare("s", "q", (1.0, 0.1), (1.5, 0.05, "exact")).agrees
+    assert compare("s", "q", (1.0, 0.1), (1.5, 0.05, "exact"), systematic=0.1).agrees
+
+
+def test_exact_numbers_need_only_rounding_and_nan_never_agrees():
+    assert compare("s", "q", (math.log(2) + 1e-13, 0.0), (math.log(2), 0.0, "exact")).agrees
+    assert not compare("s", "q", (math.log(2) + 1e-7, 0.0), (math.log(2), 0.0, "exact")).agrees
+    assert not compare("s", "q", (math.nan, 0.1), (1.0, 0.1, "exact")).agrees
+
+
+def test_a_killed_run_goes_on(tmp_path):
+    calls = []
+    with pytest.raises(KeyboardInterrupt):
+        run(experiment(calls, fails=("b",)), folder=tmp_path)
+    assert calls == ["a"]
+    rows = run(experiment(calls), folder=tmp_path)
+    assert calls == ["a", "b", "c"]
+    assert rows == run(experiment([]), folder=tmp_path) == run(experiment([]))
+
+
+def test_rows_of_other_settings_are_left_alone(tmp_path):
+    run(experiment([]), folder=tmp_path)
+    before = (tmp_path / "rows.json").read_bytes()
+    with pytest.raises(ValueError, match="seed 0 there, 1 now"):
+        run(experiment([]), folder=tmp_path, seed=1)
+    assert (tmp_path / "rows.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"settings": {}}', '{"settings": {}, "parts": {"a": [1]}}']
+)
+def test_a_file_that_holds_no_rows_is_named(tmp_path, text):
+    (tmp_path / "rows.json").write_text(text)
+    with pytest.raises(ValueError, match=r"rows\.json"):
+        run(experiment([]), folder=tmp_path)
+
+
+def test_documents_are_valid_json_with_the_agreed_keys():
+    rows = [compare("s", "q", (math.nan, 0.1), (1.0, 0.1, "exact"))]
+    document = json.loads(json.dumps(as_document(rows), allow_nan=False))
+    agreed = {"quantity", "value", "low", "high", "reference", "source", "agrees"}
+    assert agreed <= set(document["rows"][0])
+    assert document["rows"][0]["value"] is None
+
+
+def test_every_known_value_can_be_measured():
+    assert {system for system, _ in REFERENCES} <= set(measured())
+    assert set(parts()) == {system for system, _ in REFERENCES}
+    assert "references" in experiments()
