@@ -25,7 +25,15 @@ _BUDGET = 1e9  # numbers moved per system: orbits × steps × tangents × coordi
 _QUICK = 0.1
 _SPREAD = 1e-3  # of the initial states around an orbit
 # Error of the exponents' sum by the integrator, where it exceeds 1e-9.
-_INTEGRATOR = {"lorenz63": 1.5e-4}
+_INTEGRATOR = {
+    "lorenz63": 1.5e-4,
+    "lorenz63 16, 45.92, 4": 1e-4,
+    "chen": 1e-6,
+    "duffing": 1e-7,
+    "lorenz96 N=4, F=20": 5e-4,
+    "lorenz96 N=36": 5e-4,
+    "lorenz96 N=40": 5e-4,
+}
 
 
 def parts() -> dict[str, Callable[[Key, bool], list[Row]]]:
@@ -39,8 +47,10 @@ def _recompute(system: str, key: Key, quick: bool) -> list[Row]:
         quantity: reference for (name, quantity), reference in REFERENCES.items() if name == system
     }
     with jax.enable_x64(True):
-        measure = SIGNALS.get(system, functools.partial(_spectrum_numbers, system))
-        found = measure(key, quick)
+        if system in SIGNALS:
+            found = SIGNALS[system](key, quick)
+        else:
+            found = _spectrum_numbers(system, wanted, key, quick)
     return [
         row for quantity, known in wanted.items() for row in _rows(system, quantity, known, found)
     ]
@@ -63,12 +73,13 @@ def _rows(system: str, quantity: str, reference: Reference, found: Numbers) -> I
         )
 
 
-def _spectrum_numbers(name: str, key: Key, quick: bool) -> Numbers:
+def _spectrum_numbers(name: str, wanted: dict[str, Reference], key: Key, quick: bool) -> Numbers:
     """Exponents and what follows from them, as means over independent orbits."""
     system = catalogue.get(name)
     states = _initial_states(system, key)
     size = sum(leaf.size for leaf in jax.tree.leaves(system.state) if _is_floating(leaf))
-    count = system.num_exponents or size
+    known = len(np.atleast_1d(wanted["exponents"].value)) if "exponents" in wanted else 1
+    count = known if set(wanted) <= {"exponent", "exponents"} else size
     budget = _BUDGET * (_QUICK if quick else 1.0)
     steps = int(np.clip(budget / (_NUM_ORBITS * (count + 2) * (size + 30)), 500, 400_000))
     run = functools.partial(

@@ -1,8 +1,25 @@
 """Systems, signals and decision processes whose answers are known."""
 
+from fracjax.systems import catalogue as catalogue
 from fracjax.systems import flows as flows
+from fracjax.systems import integrators as integrators
+from fracjax.systems import known_values as known_values
+from fracjax.systems import lattices as lattices
 from fracjax.systems import maps as maps
 from fracjax.systems import mdps as mdps
+from fracjax.systems import recurrent as recurrent
 from fracjax.systems import signals as signals
+from fracjax.systems import spatial as spatial
 
-__all__ = ["flows", "maps", "mdps", "signals"]
+__all__ = [
+    "catalogue",
+    "flows",
+    "integrators",
+    "known_values",
+    "lattices",
+    "maps",
+    "mdps",
+    "recurrent",
+    "signals",
+    "spatial",
+]

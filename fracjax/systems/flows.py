@@ -120,14 +120,13 @@ def chen(a: float = 35.0, b: float = 3.0, c: float = 28.0) -> VectorField:
     return field
 
 
-def hyper_rossler(
-    a: float = 0.25, b: float = 3.0, c: float = 0.5, d: float = 0.05
-) -> VectorField:
+def hyper_rossler(a: float = 0.25, b: float = 3.0, c: float = 0.5, d: float = 0.05) -> VectorField:
     """Make Rössler's hyperchaotic system, with two positive exponents and one zero.
 
     ẋ = -y - z, ẏ = x + a y + w, ż = b + x z, ẇ = -c z + d w; the divergence is a + d + x.
-    Short spikes of z make it stiff: a fixed step of .01 distorts the last exponent. Orbits
-    that start outside a small basin escape; start at (-20, 0, 0, 15).
+    The last exponent is made by short spikes of z and converges slowest: 64 orbits of 1e4
+    units of time know it to ±.06. Orbits that start outside the basin escape; start at
+    (-20, 0, 0, 15).
 
     References:
         Rössler (1979), https://doi.org/10.1016/0375-9601(79)90150-6.
@@ -160,9 +159,7 @@ def duffing(
     def field(state: Float[Array, "3"]) -> Float[Array, "3"]:
         x, velocity, phase = state
         force = amplitude * jnp.cos(phase) - linear * x - cubic * x**3
-        return jnp.stack(
-            [velocity, force - damping * velocity, jnp.full_like(phase, frequency)]
-        )
+        return jnp.stack([velocity, force - damping * velocity, jnp.full_like(phase, frequency)])
 
     return field
 

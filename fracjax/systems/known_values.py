@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 from scipy.special import digamma
 
+from fracjax.systems.certified_values import CERTIFIED
+from fracjax.systems.lattices import coupled_ring_exponents
+
 __all__ = ["REFERENCES", "Reference", "ginibre_exponents", "value"]
 
 
@@ -34,10 +37,11 @@ def _skew_baker(cut: float) -> float:
 
 
 _CAT = math.log((3 + math.sqrt(5)) / 2)
+_RING = tuple(float(exponent) for exponent in coupled_ring_exponents(math.log(3.0), 0.3, 16))
 
 REFERENCES: dict[tuple[str, str], Reference] = {
+    **{name: Reference(*entry) for name, entry in CERTIFIED.items()},
     ("logistic r=4", "exponent"): Reference(math.log(2), 0.0, "exact: ln 2"),
-    ("logistic r=3.8", "exponent"): Reference(0.4323, 5e-4, "computed, 2e5 steps"),
     ("tent 1.9", "exponent"): Reference(math.log(1.9), 0.0, "exact: ln slope"),
     ("cat", "exponents"): Reference((_CAT, -_CAT), 0.0, "exact: ±ln((3+√5)/2)"),
     ("baker 1/2", "exponents"): Reference((math.log(2), -math.log(2)), 0.0, "exact: ±ln 2"),
@@ -46,14 +50,21 @@ REFERENCES: dict[tuple[str, str], Reference] = {
     ),
     ("ginibre 8", "exponents"): Reference(ginibre_exponents(8), 0.0, "exact: Newman 1986"),
     ("ginibre 2", "exponents"): Reference(ginibre_exponents(2), 0.0, "exact: Newman 1986"),
-    ("henon", "exponents"): Reference((0.419239, -1.623212), 4e-5, "computed, 1e8 steps"),
     ("henon", "sum"): Reference(math.log(0.3), 0.0, "exact: ln b"),
-    ("ikeda 0.9", "exponents"): Reference((0.50759, -0.71832), 1e-4, "computed"),
     ("ikeda 0.9", "sum"): Reference(2 * math.log(0.9), 0.0, "exact: 2 ln u"),
-    ("standard K=10", "exponents"): Reference((1.61968, -1.61968), 2e-4, "computed, 2e7 steps"),
-    ("lorenz63", "exponents"): Reference((0.90569, 0.0, -14.5723), 5e-4, "computed, T=1e5"),
     ("lorenz63", "sum"): Reference(-41 / 3, 0.0, "exact: -(sigma+1+beta)"),
-    ("rossler", "exponents"): Reference((0.0714, 0.0, -5.3943), 3e-4, "published, Sprott"),
+    ("lorenz63 16, 45.92, 4", "sum"): Reference(-21.0, 0.0, "exact: -(sigma+1+beta)"),
+    ("chen", "sum"): Reference(-10.0, 0.0, "exact: c - a - b"),
+    ("duffing", "sum"): Reference(-0.05, 0.0, "exact: -damping"),
+    **{
+        (f"lorenz96 {size}", "sum"): Reference(-number, 0.0, "exact: -N")
+        for size, number in (("N=4, F=20", 4.0), ("N=36", 36.0), ("N=40", 40.0))
+    },
+    ("bernoulli ring 3, N=16", "exponents"): Reference(
+        _RING, 0.0, "exact: cosine spectrum of a ring"
+    ),
+    ("orthogonal 0.9, N=16", "exponents"): Reference((math.log(0.9),) * 16, 0.0, "exact: ln scale"),
+    ("stuart-landau", "exponents"): Reference((0.0, -2.0), 0.0, "exact: 0, -2 mu"),
     ("damped 0.9", "exponent"): Reference(-0.9, 0.0, "exact"),
     ("clipped 2, discount 0.9", "hölder"): Reference(0.1520, 5e-5, "exact: -ln(discount)/ln 2"),
     **{
