@@ -17,18 +17,14 @@ Finding: see the table in README.md beside this file.
 import argparse
 import itertools
 import json
-import os
-import platform
-import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from interleaved import interleaved, machine, num_cores, ratios, spread, timed
 
 from fracjax import devices, evaluation
 from fracjax.rl import classic, rollouts
@@ -73,17 +69,15 @@ def main() -> None:
         first[name] = (run(), time.perf_counter() - begin)
     agree = check(first["fracjax"][0], first["torch"][0])
 
-    seconds: dict[str, list[float]] = {"fracjax": [], "torch": []}
-    for _ in range(arguments.repeats):
-        for name, run in (("fracjax", ours.run), ("torch", theirs)):
-            begin = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - begin)
-    ratios = [b / a for a, b in zip(seconds["fracjax"], seconds["torch"], strict=True)]
+    seconds = interleaved({"fracjax": ours.run, "torch": theirs}, arguments.repeats)
     acrobot = Problem("acrobot", 32, np.float64, arguments, num_states=4)
     acrobot.run()
     result = {
-        "machine": machine(),
+        "machine": {
+            **machine(),
+            "torch_device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            "torch": torch.__version__,
+        },
         "cores_used": arguments.cores,
         "policies": arguments.policies,
         "steps": arguments.steps,
@@ -95,7 +89,7 @@ def main() -> None:
         "million_steps_per_second": {
             name: spread([steps / s / 1e6 for s in times]) for name, times in seconds.items()
         },
-        "ratio": spread(ratios),
+        "ratio": ratios(seconds["torch"], seconds["fracjax"]),
         "ratio_of_best": min(seconds["torch"]) / min(seconds["fracjax"]),
         "acrobot_float64_million_steps_per_second": spread(
             [steps * 4 / s / 1e6 for s in timed(acrobot.run, arguments.repeats)]
@@ -214,55 +208,6 @@ def check(ours: np.ndarray, theirs: np.ndarray) -> float:
     if not difference < 1e-2 or not np.std(theirs) > 1e-3 * scale:
         sys.exit(f"The two sides do not compute the same returns: they differ by {difference:.3g}.")
     return difference
-
-
-def timed(run: Callable[[], object], repeats: int) -> list[float]:
-    seconds = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - begin)
-    return seconds
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
-
-
-def num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def machine() -> dict[str, object]:
-    processor = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        lines = information.read_text().splitlines()
-        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-        processor = names[0] if names else processor
-    try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = None
-    return {
-        "processor": processor,
-        "cores": num_cores(),
-        "jax_devices": [str(device.device_kind) for device in jax.local_devices()],
-        "torch_device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "torch": torch.__version__,
-        "commit": commit,
-    }
 
 
 def report(result: dict) -> str:

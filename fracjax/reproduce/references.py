@@ -102,14 +102,16 @@ def _spectrum_numbers(name: str, wanted: dict[str, Reference], key: Key, quick: 
         "sum": _mean(exponents.sum(axis=1) if complete else exponents[:, 0] + math.nan),
         "kaplan-yorke dimension": _mean(dimension),
         "entropy": _mean(entropy),
-        "positive exponents": _mean(_count_positive(spectra)),
+        "positive exponents": _count_positive(spectra, system.invariants.num_neutral),
     }
 
 
-def _count_positive(spectra: Estimate) -> np.ndarray:
-    """Count the exponents that are positive beyond four errors of the ensemble."""
+def _count_positive(spectra: Estimate, num_neutral: int) -> tuple[np.ndarray, np.ndarray]:
+    """Count positive exponents; those within four errors of zero make it uncertain."""
     mean, error = _mean(spectra.value)
-    return np.full(len(spectra.value), (mean > 4 * error).sum(), float)
+    surely = (mean > 4 * error).sum()
+    perhaps = max((mean > -4 * error).sum() - num_neutral, surely)
+    return np.asarray((surely + perhaps) / 2), np.asarray((perhaps - surely) / 2)
 
 
 def _mean(values: np.ndarray | jax.Array) -> tuple[np.ndarray, np.ndarray]:
