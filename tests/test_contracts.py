@@ -1,0 +1,266 @@
+"""What every estimator owes its caller, whatever it estimates.
+
+A new estimator is tested by being listed. Values lie within their own errors of the truth;
+jit equals eager and vmap equals a loop; float32 and float64 agree; a NaN gives a status and not a
+number; keys reproduce; shapes are as documented.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fracjax import Estimate, Status, estimators
+from fracjax.systems import maps, signals
+
+from references import value
+
+KEY = jax.random.key(0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Contract:
+    """An estimator, data for it, and the answer.
+
+    Attributes:
+        run: `(data, key) -> Estimate`; must be pure.
+        make: Draws data of one sample from a key: a pytree of arrays.
+        truth: The exact answer, of the documented shape.
+        bias: What the docstring says the estimator may be off, beside its error.
+        uses_key: Whether another key gives another number.
+        on_host: Whether it is documented to run on the host, outside of jit and vmap.
+        single: Agreement of float32 with float64, absolute.
+        rounding: Agreement of jit with eager and of vmap with a loop, absolute. A chaotic
+            orbit amplifies rounding, and agrees within its error only.
+    """
+
+    run: Callable[[Any, Any], Estimate]
+    make: Callable[[Any], Any]
+    truth: Any
+    bias: float = 0.0
+    uses_key: bool = False
+    on_host: bool = False
+    single: float = 1e-3
+    rounding: float = 1e-9
+
+
+def brownian(num_points, hurst=0.5):
+    return lambda key: signals.fractional_brownian_motion(key, hurst, num_points)
+
+
+def brownian_lines(key):
+    """Twelve independent lines, four levels of 40 points, by exact self-similarity."""
+    keys = jax.random.split(key, 48).reshape(12, 4)
+    draw = jax.vmap(jax.vmap(lambda k: signals.fractional_brownian_motion(k, 0.5, 40)))
+    return draw(keys) * (4.0 ** -jnp.arange(4) * 0.1)[:, None] ** 0.5
+
+
+def gaussian_growth(key):
+    """Growth that is independent from step to step, of mean .1 and variance .04."""
+    return 0.1 + 0.2 * jax.random.normal(key, (20, 400))
+
+
+def near_the_origin(key):
+    return 0.1 * jax.random.uniform(key, (2,))
+
+
+def spectrum(state, key, **settings):
+    settings = {"num_steps": 4000, "num_transient": 200, **settings}
+    return estimators.lyapunov_spectrum(maps.henon(), state, key=key, **settings)
+
+
+def log_reward(growth):
+    return jnp.zeros_like(growth)
+
+
+def from_lines(lines, key):
+    spacings = 0.1 * 4.0 ** -jnp.arange(4, dtype=lines.dtype)
+    return estimators.exponent_from_lines(lines, spacings)
+
+
+SPACINGS = 4.0 ** -np.arange(4)
+HENON = value("henon", "exponents")
+
+CONTRACTS = {
+    "lyapunov_spectrum": Contract(spectrum, near_the_origin, HENON, single=0.05, rounding=0.05),
+    "lyapunov_spectrum, adaptive": Contract(
+        functools.partial(spectrum, num_steps=100_000, target_stderr=0.01),
+        near_the_origin,
+        HENON,
+        single=0.08,
+        rounding=0.08,
+    ),
+    "spectrum_of_jacobians": Contract(
+        lambda chain, key: estimators.spectrum_of_jacobians(chain, num_transient=50),
+        lambda key: jax.random.normal(key, (4000, 2, 2)),
+        value("ginibre 2", "exponents"),
+    ),
+    "kaplan_yorke_dimension": Contract(
+        lambda state, key: estimators.kaplan_yorke_dimension(spectrum(state, key)),
+        near_the_origin,
+        value("henon", "kaplan-yorke dimension"),
+        single=0.05,
+        rounding=0.05,
+    ),
+    "entropy_bound": Contract(
+        lambda state, key: estimators.entropy_bound(spectrum(state, key)),
+        near_the_origin,
+        HENON[0],
+        single=0.05,
+        rounding=0.05,
+    ),
+    "ensemble_exponent": Contract(
+        lambda growth, key: estimators.ensemble_exponent(growth), gaussian_growth, 0.1
+    ),
+    "second_moment_exponent": Contract(  # E exp(2S) = exp(2 (.1 + .04) n) for n steps
+        lambda growth, key: estimators.second_moment_exponent(growth, 5), gaussian_growth, 0.14
+    ),
+    "worst_finite_time_exponent": Contract(  # 99 % quantile of a normal mean of 4 steps
+        lambda growth, key: estimators.worst_finite_time_exponent(growth, 4),
+        gaussian_growth,
+        0.1 + 2.3263 * 0.1,
+    ),
+    "reward_exponent": Contract(
+        lambda growth, key: estimators.reward_exponent(growth, log_reward(growth)),
+        gaussian_growth,
+        0.1,
+    ),
+    "exponent_from_lines": Contract(from_lines, brownian_lines, 0.5),
+    "series_holder_exponent": Contract(
+        lambda series, key: estimators.series_holder_exponent(series), brownian(1024), 0.5
+    ),
+}
+JITTED = [name for name, contract in CONTRACTS.items() if not contract.on_host]
+
+
+def compiled(name):
+    return _compiled(name, jax.config.jax_enable_x64)
+
+
+@functools.cache
+def _compiled(name, _):
+    contract = CONTRACTS[name]
+    return contract.run if contract.on_host else jax.jit(contract.run)
+
+
+def poison(data):
+    """Make the first number of every floating leaf NaN."""
+
+    def spoil(leaf):
+        leaf = jnp.asarray(leaf)
+        flat = leaf.ravel().at[0].set(jnp.nan)
+        return flat.reshape(leaf.shape)
+
+    return jax.tree.map(spoil, data)
+
+
+def test_every_estimator_is_listed():
+    """Records of growth and figures of merit that are no estimates are named here."""
+    others = {"finite_time_growth", "holder_exponent", "perturbation_exponent"}
+    listed = {name.split(",")[0] for name in CONTRACTS}
+    assert listed | others == set(estimators.__all__)
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_the_truth_lies_within_the_error(name, x64):
+    """Four standard errors; some twenty estimators, so one false alarm in 800 sets of seeds."""
+    contract = CONTRACTS[name]
+    estimate = compiled(name)(contract.make(jax.random.key(17)), KEY)
+    truth = np.asarray(contract.truth)
+    assert estimate.value.shape == truth.shape
+    assert np.all(estimate.status == Status.OK)
+    assert np.all(np.abs(estimate.value - truth) <= 4 * estimate.stderr + contract.bias)
+    assert np.all(estimate.stderr > 0)
+    assert np.all(estimate.low < estimate.value)
+    assert np.all(estimate.value < estimate.high)
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_fields_have_one_shape_and_known_codes(name, x64):
+    contract = CONTRACTS[name]
+    estimate = compiled(name)(contract.make(jax.random.key(17)), KEY)
+    shape = np.shape(contract.truth)
+    fields = (estimate.value, estimate.stderr, estimate.low, estimate.high, estimate.status)
+    assert all(np.shape(field) == shape for field in fields)
+    assert set(np.ravel(estimate.status).tolist()) <= {int(code) for code in Status}
+    assert estimate.details
+
+
+@pytest.mark.parametrize("name", JITTED)
+def test_jit_is_eager(name, x64):
+    """Results of a chaotic orbit may differ by what rounding does to it: its error."""
+    contract = CONTRACTS[name]
+    data = contract.make(jax.random.key(17))
+    eager, jitted = contract.run(data, KEY), compiled(name)(data, KEY)
+    chex.assert_trees_all_equal_shapes(eager, jitted)
+    assert np.array_equal(eager.status, jitted.status)
+    np.testing.assert_allclose(eager.value, jitted.value, atol=contract.rounding)
+
+
+@pytest.mark.parametrize("name", JITTED)
+def test_vmap_is_a_loop(name, x64):
+    contract = CONTRACTS[name]
+    keys = jax.random.split(jax.random.key(19), 2)
+    batch = jax.vmap(contract.make)(keys)
+    batched = jax.jit(jax.vmap(contract.run, in_axes=(0, None)))(batch, KEY)
+    for index in range(2):
+        sample = jax.tree.map(lambda leaf, index=index: leaf[index], batch)
+        single = compiled(name)(sample, KEY)
+        member = jax.tree.map(lambda leaf, index=index: leaf[index], batched)
+        assert np.array_equal(member.status, single.status)
+        np.testing.assert_allclose(member.value, single.value, atol=contract.rounding)
+        assert set(member.details) == set(single.details)
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_float32_agrees_with_float64(name):
+    contract = CONTRACTS[name]
+    with jax.enable_x64(True):
+        data = contract.make(jax.random.key(17))
+        double = compiled(name)(data, KEY)
+        short = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), data)
+    single = compiled(name)(jax.tree.map(jnp.asarray, short), KEY)
+    if not contract.on_host:
+        assert single.value.dtype == jnp.float32
+        assert double.value.dtype == jnp.float64
+    np.testing.assert_allclose(single.value, double.value, atol=contract.single)
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_a_nan_gives_a_status(name, x64):
+    contract = CONTRACTS[name]
+    estimate = compiled(name)(poison(contract.make(jax.random.key(17))), KEY)
+    if name in LEAVES_OUT:
+        assert np.all(np.isfinite(estimate.value))
+        return
+    assert np.all(estimate.status != Status.OK)
+    assert np.all(np.isnan(estimate.value))
+
+
+# Ensembles leave the one broken member out, count it, and go on.
+LEAVES_OUT = {
+    "ensemble_exponent",
+    "second_moment_exponent",
+    "worst_finite_time_exponent",
+    "reward_exponent",
+    "exponent_from_lines",
+}
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_a_key_reproduces(name, x64):
+    contract = CONTRACTS[name]
+    data = contract.make(jax.random.key(17))
+    first, second = compiled(name)(data, KEY), compiled(name)(data, KEY)
+    chex.assert_trees_all_equal(first, second)
+    other = compiled(name)(data, jax.random.key(1))
+    if contract.uses_key:
+        assert not np.array_equal(first.value, other.value)
+    else:
+        np.testing.assert_allclose(first.value, other.value, atol=max(contract.rounding, 1e-12))
