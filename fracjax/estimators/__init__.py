@@ -1,5 +1,12 @@
-"""Exponents with their uncertainty: callables or arrays in, `Estimate` out."""
+"""Exponents and dimensions with their uncertainty: callables or arrays in, `Estimate` out."""
 
+from fracjax.estimators.alignment import Motion as Motion
+from fracjax.estimators.alignment import alignment_index as alignment_index
+from fracjax.estimators.alignment import smaller_alignment_index as smaller_alignment_index
+from fracjax.estimators.angles import subspace_angles as subspace_angles
+from fracjax.estimators.angles import vector_angles as vector_angles
+from fracjax.estimators.covariant import covariant_vectors as covariant_vectors
+from fracjax.estimators.embedding import delay_embedding as delay_embedding
 from fracjax.estimators.ensembles import ensemble_exponent as ensemble_exponent
 from fracjax.estimators.ensembles import reward_exponent as reward_exponent
 from fracjax.estimators.ensembles import second_moment_exponent as second_moment_exponent
@@ -10,22 +17,41 @@ from fracjax.estimators.holder import holder_exponent as holder_exponent
 from fracjax.estimators.holder import perturbation_exponent as perturbation_exponent
 from fracjax.estimators.kaplan_yorke import entropy_bound as entropy_bound
 from fracjax.estimators.kaplan_yorke import kaplan_yorke_dimension as kaplan_yorke_dimension
+from fracjax.estimators.local_exponents import local_exponents as local_exponents
 from fracjax.estimators.lyapunov import lyapunov_spectrum as lyapunov_spectrum
+from fracjax.estimators.recorded import recorded_exponent as recorded_exponent
 from fracjax.estimators.roughness import exponent_from_lines as exponent_from_lines
 from fracjax.estimators.series import series_holder_exponent as series_holder_exponent
+from fracjax.estimators.transversal import onto_span as onto_span
+from fracjax.estimators.transversal import synchronised as synchronised
+from fracjax.estimators.transversal import transversal_exponents as transversal_exponents
+from fracjax.estimators.zero_one import zero_one_test as zero_one_test
 
 __all__ = [
+    "Motion",
+    "alignment_index",
+    "covariant_vectors",
+    "delay_embedding",
     "ensemble_exponent",
     "entropy_bound",
     "exponent_from_lines",
     "finite_time_growth",
     "holder_exponent",
     "kaplan_yorke_dimension",
+    "local_exponents",
     "lyapunov_spectrum",
+    "onto_span",
     "perturbation_exponent",
+    "recorded_exponent",
     "reward_exponent",
     "second_moment_exponent",
     "series_holder_exponent",
+    "smaller_alignment_index",
     "spectrum_of_jacobians",
+    "subspace_angles",
+    "synchronised",
+    "transversal_exponents",
+    "vector_angles",
     "worst_finite_time_exponent",
+    "zero_one_test",
 ]

@@ -7,9 +7,10 @@ from fracjax._types import Estimate, Status
 from fracjax.estimators.intervals import student_quantile, welch_statistic
 from fracjax.estimators.spectral_error import degrees_of_freedom, standard_error
 
-__all__ = ["average_blocks"]
+__all__ = ["average_blocks", "time_average"]
 
 _DRIFT = 4.0  # standard errors between the halves of the orbit
+_FEWEST = 20  # rates below which there is no error to speak of
 _DRIFT_BLOCKS = 16  # blocks for that comparison: long ones, as they are taken as independent
 
 
@@ -58,3 +59,28 @@ def average_blocks(
             else jnp.full_like(value, jnp.nan),
         },
     )
+
+
+def time_average(
+    rates: Float[Array, "times k"],
+    *,
+    num_blocks: int = 128,
+    finite: Bool[Array, ""] | bool = True,
+) -> Estimate:
+    """Average k rates that were recorded along one orbit.
+
+    Args:
+        rates: Rates, evenly spaced in time. The remainder of a division into blocks is left
+            out at the start.
+        num_blocks: The most block means behind the standard error; as few as three quarters
+            are used where that leaves out fewer rates.
+        finite: Whether the state stayed finite.
+
+    Returns:
+        Means as `average_blocks` makes them; `TOO_FEW_POINTS` below 20 rates.
+    """
+    times, size = rates.shape
+    most = max(min(num_blocks, times), 1)
+    used = min(range(most, -(-3 * most // 4) - 1, -1), key=lambda blocks: times % blocks)
+    blocks = rates[times % used :].reshape(used, -1, size).mean(axis=1)
+    return average_blocks(blocks, finite=finite, enough=times >= _FEWEST)
