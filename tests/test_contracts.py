@@ -84,7 +84,53 @@ def from_lines(lines, key):
     return estimators.exponent_from_lines(lines, spacings)
 
 
-SPACINGS = 4.0 ** -np.arange(4)
+def skew_tent(x):
+    """Uniform on [0, 1], so that the exponent is the entropy of the cut."""
+    return jnp.where(x < 1 / 3, 3 * x, 1.5 * (1 - x))
+
+
+def coupled_tents(pair):
+    moved = skew_tent(pair)
+    return 0.9 * moved + 0.1 * moved[::-1]
+
+
+def transversal(start, key):
+    together = estimators.synchronised([(0, 1)])
+    settings = {"num_steps": 4000, "num_transient": 50, "key": key}
+    state = jnp.stack([start, start])
+    return estimators.transversal_exponents(coupled_tents, state, together, **settings)
+
+
+def covariant(state, key):
+    settings = {"num_steps": 3000, "num_transient": 100, "num_backward_transient": 100}
+    return estimators.covariant_vectors(maps.henon(), state, key=key, **settings).exponents
+
+
+def alignment(state, key):
+    return estimators.alignment_index(maps.henon(), state, num_steps=3000, key=key).decay_rate
+
+
+def local(states, key):
+    settings = {"num_steps": 50, "num_transient": 50, "method": "tangent", "key": key}
+    return estimators.local_exponents(maps.henon(), states, **settings).mean
+
+
+def orbit(step, num_points, burn_in=100):
+    """Record a scalar map from a random state, or the first entry of a vector."""
+
+    def record(start):
+        def move(state, _):
+            return step(state), jnp.ravel(state)[0]
+
+        return jax.lax.scan(move, start, length=burn_in + num_points)[1][burn_in:]
+
+    return record
+
+
+def recorded(series, key):
+    return estimators.recorded_exponent(series, delay=1, dimension=2)
+
+
 HENON = value("henon", "exponents")
 
 CONTRACTS = {
@@ -114,6 +160,39 @@ CONTRACTS = {
         HENON[0],
         single=0.05,
         rounding=0.05,
+    ),
+    "transversal_exponents": Contract(
+        transversal,
+        lambda key: jax.random.uniform(key),
+        [value("baker 1/3", "exponents")[0] + np.log(0.8)],
+        rounding=0.05,
+        single=0.05,
+    ),
+    "covariant_vectors": Contract(covariant, near_the_origin, HENON, single=0.05, rounding=0.05),
+    "alignment_index": Contract(
+        alignment, near_the_origin, HENON[0] - HENON[1], single=0.1, rounding=0.1
+    ),
+    "local_exponents": Contract(
+        local,
+        lambda key: 0.1 * jax.random.uniform(key, (60, 2)),
+        [HENON[0]],
+        bias=0.005,
+        single=0.05,
+        rounding=0.05,
+    ),
+    "zero_one_test": Contract(
+        lambda series, key: estimators.zero_one_test(series, key=key),
+        lambda key: orbit(maps.logistic(), 1000)(jax.random.uniform(key)),
+        1.0,
+        bias=0.01,
+        uses_key=True,
+    ),
+    "recorded_exponent": Contract(
+        recorded,
+        lambda key: orbit(maps.henon(), 1000)(0.1 * jax.random.uniform(key, (2,))),
+        HENON[0],
+        bias=0.03,
+        on_host=True,
     ),
     "ensemble_exponent": Contract(
         lambda growth, key: estimators.ensemble_exponent(growth), gaussian_growth, 0.1
@@ -162,7 +241,18 @@ def poison(data):
 
 def test_every_estimator_is_listed():
     """Records of growth and figures of merit that are no estimates are named here."""
-    others = {"finite_time_growth", "holder_exponent", "perturbation_exponent"}
+    others = {
+        "Motion",
+        "delay_embedding",
+        "finite_time_growth",
+        "holder_exponent",
+        "onto_span",
+        "perturbation_exponent",
+        "smaller_alignment_index",
+        "subspace_angles",
+        "synchronised",
+        "vector_angles",
+    }
     listed = {name.split(",")[0] for name in CONTRACTS}
     assert listed | others == set(estimators.__all__)
 
@@ -245,6 +335,7 @@ def test_a_nan_gives_a_status(name, x64):
 
 # Ensembles leave the one broken member out, count it, and go on.
 LEAVES_OUT = {
+    "local_exponents",
     "ensemble_exponent",
     "second_moment_exponent",
     "worst_finite_time_exponent",
