@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -111,4 +112,9 @@ class Estimate:
             return f"Estimate(shape={self.value.shape}, ok={int(self.ok.sum())}/{self.ok.size})"
         label = Status(int(self.status)).label
         suffix = "" if label == "ok" else f" ({label})"
-        return f"{float(self.value):.3g} [{float(self.low):.3g}, {float(self.high):.3g}]{suffix}"
+        value, error = float(self.value), float(self.stderr)
+        digits = 3
+        if math.isfinite(value) and error > 0 and value != 0:  # two digits of the error
+            digits = min(max(3, math.ceil(math.log10(abs(value) / error)) + 2), 15)
+        low, high = float(self.low), float(self.high)
+        return f"{value:.{digits}g} [{low:.{digits}g}, {high:.{digits}g}]{suffix}"
