@@ -54,6 +54,10 @@ def brownian(num_points, hurst=0.5):
     return lambda key: signals.fractional_brownian_motion(key, hurst, num_points)
 
 
+def gaussian_noise(num_points, hurst=0.3):
+    return lambda key: signals.fractional_gaussian_noise(key, hurst, num_points)
+
+
 def brownian_lines(key):
     """Twelve independent lines, four levels of 40 points, by exact self-similarity."""
     keys = jax.random.split(key, 48).reshape(12, 4)
@@ -213,6 +217,24 @@ CONTRACTS = {
     "exponent_from_lines": Contract(from_lines, brownian_lines, 0.5),
     "series_holder_exponent": Contract(
         lambda series, key: estimators.series_holder_exponent(series), brownian(1024), 0.5
+    ),
+    "detrended_fluctuation": Contract(
+        lambda series, key: estimators.detrended_fluctuation(series, model="motion"),
+        brownian(1024),
+        1.5,
+        bias=0.001,
+    ),
+    "multifractal_detrended_fluctuation": Contract(
+        lambda series, key: estimators.multifractal_detrended_fluctuation(series),
+        gaussian_noise(1024),
+        np.full(7, 0.3),
+        bias=0.01,
+    ),
+    "log_cumulants": Contract(
+        lambda series, key: estimators.log_cumulants(series),
+        brownian(2048),
+        (0.5, 0.0, 0.0),
+        bias=0.002,
     ),
 }
 JITTED = [name for name, contract in CONTRACTS.items() if not contract.on_host]

@@ -2,11 +2,13 @@
 
 from fracjax.systems import catalogue as catalogue
 from fracjax.systems import flows as flows
+from fracjax.systems import fractals as fractals
 from fracjax.systems import integrators as integrators
 from fracjax.systems import known_values as known_values
 from fracjax.systems import lattices as lattices
 from fracjax.systems import maps as maps
 from fracjax.systems import mdps as mdps
+from fracjax.systems import random_fields as random_fields
 from fracjax.systems import recurrent as recurrent
 from fracjax.systems import signals as signals
 from fracjax.systems import spatial as spatial
@@ -14,11 +16,13 @@ from fracjax.systems import spatial as spatial
 __all__ = [
     "catalogue",
     "flows",
+    "fractals",
     "integrators",
     "known_values",
     "lattices",
     "maps",
     "mdps",
+    "random_fields",
     "recurrent",
     "signals",
     "spatial",

@@ -114,13 +114,15 @@ def multifractal_random_walk(
 
     The step in c1 is real: at H = ½ the exponents are pinned by ζ(2) = 1, because
     increments do not correlate, above by ζ(1) = H, because correlated increments average
-    exp(ω) itself. Close above ½ (2H < 1 + λ²) the first regime wins. Software that takes
-    c1 = H + λ² for every H is off by λ²/2. Below ½ the anticorrelation that fractional
-    Brownian motion needs does not survive the factor exp(ω), so H < ½ is refused.
+    exp(ω) itself. Close above ½ (2H < 1 + λ²) the sum decorrelates and c1 = ½ + λ² again.
+    Software that takes c1 = H + λ² for every H is off by λ²/2. Below ½ the anticorrelation
+    that fractional Brownian motion needs does not survive the factor exp(ω), so H < ½ is
+    refused.
 
     The 1 in the covariance is the smallest scale: over the first few samples log-cumulants
     grow more slowly than c2 says (by a factor ℓ/(1+ℓ), 11 % at 8 samples). Sample every 8th
-    point of a longer walk where this matters. Moments are finite for q < 1/λ² (H = ½).
+    point of a longer walk where this matters. At H = ½ moments q < 1/λ² exist in the limit of
+    fine sampling.
 
     Args:
         key: Randomness.

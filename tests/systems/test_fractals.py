@@ -1,5 +1,6 @@
 """Self-similar measures against their own symmetry: moments, cells, closed-form dimensions."""
 
+import itertools
 import math
 
 import jax
@@ -40,7 +41,7 @@ def test_unequal_copies_solve_their_equation_and_fall_with_the_order():
     """Dimensions never rise with q, and q = 1 is the limit from both sides."""
     orders = [0.0, 0.5, 0.999999, 1.0, 1.000001, 2.0, 5.0]
     values = [UNEQUAL.dimension(order) for order in orders]
-    assert all(left >= right - 1e-9 for left, right in zip(values, values[1:], strict=False))
+    assert all(left >= right - 1e-9 for left, right in itertools.pairwise(values))
     assert values[3] == pytest.approx((values[2] + values[4]) / 2, abs=1e-6)
     moran = 0.25 ** values[0] + 0.5 ** values[0]
     assert moran == pytest.approx(1.0, abs=1e-12)

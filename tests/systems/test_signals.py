@@ -1,10 +1,13 @@
 """Signals against their laws: covariances, scaling identities, characteristic functions."""
 
+import math
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from linear_draws import exact_covariance
 
 from fracjax.systems import signals
 
@@ -43,6 +46,75 @@ def test_motion_starts_at_zero_and_spreads_as_time_to_the_2h(x64):
     assert jnp.all(first == 0)
     expected = 16.0**0.6
     assert abs(float(last.var()) - expected) < 5 * expected * (2 / 4000) ** 0.5
+
+
+@pytest.mark.parametrize("hurst", [0.1, 0.5, 0.9])
+def test_motion_has_exactly_the_covariance_of_the_definition(hurst, monkeypatch, x64):
+    """It is a linear map of normal variables, hence Gaussian with this law."""
+    covariance = exact_covariance(
+        lambda: signals.fractional_brownian_motion(jax.random.key(0), hurst, 12, spacing=0.5),
+        monkeypatch,
+    )
+    t = np.arange(12) * 0.5
+    power = 2 * hurst
+    exact = (t[:, None] ** power + t**power - abs(t[:, None] - t) ** power) / 2
+    np.testing.assert_allclose(covariance, exact, atol=1e-13)
+
+
+# --- multifractal random walk -----------------------------------------------------------------
+
+
+def test_walk_without_intermittency_is_the_motion_of_its_noise(x64):
+    key = jax.random.key(5)
+    walk = signals.multifractal_random_walk(key, 0.7, 0.0, 100)
+    motion = signals.fractional_brownian_motion(jax.random.split(key)[0], 0.7, 100)
+    np.testing.assert_allclose(walk, motion, atol=1e-12)
+
+
+def test_walk_has_the_logarithmic_covariance_of_its_magnitudes(x64):
+    """Cov(ln|x_i|, ln|x_j|) = λ² ln⁺(L / (1 + |i - j|)) at H = ½; 5 standard errors."""
+    strength, scale, reps = 0.5, 20.0, 6000
+    keys = jax.random.split(jax.random.key(6), reps)
+    walks = jax.vmap(
+        lambda k: signals.multifractal_random_walk(k, 0.5, strength, 34, integral_scale=scale)
+    )(keys)
+    steps = jnp.diff(walks, axis=1)
+    logs = jnp.log(jnp.abs(steps))
+    logs = logs - logs.mean(axis=0)
+    products = logs[:, :1] * logs
+    lag = np.arange(33)
+    expected = strength**2 * np.maximum(np.log(scale / (1 + lag)), 0)
+    expected[0] += math.pi**2 / 8  # the variance of ln|N|
+    errors = products.std(axis=0) / reps**0.5
+    assert np.all(np.abs(products.mean(axis=0) - expected) < 5 * errors)
+    assert np.all(errors[1:] < 0.04)
+    # Increments: mean 0, variance 1, no correlation, E x⁴ = 3 L^{4λ²} far from Gaussian.
+    assert np.all(np.abs(steps.mean(axis=0)) < 5 * steps.std(axis=0) / reps**0.5)
+    squares = steps**2
+    assert np.all(np.abs(squares.mean(axis=0) - 1) < 5 * squares.std(axis=0) / reps**0.5)
+    cross = steps[:, :1] * steps[:, 1:]
+    assert np.all(np.abs(cross.mean(axis=0)) < 5 * cross.std(axis=0) / reps**0.5)
+
+
+def test_walk_above_one_half_has_the_second_moment_that_sets_its_exponent(x64):
+    """E X(n)² = Σ_ij γ(i-j) (1+|i-j|)^{-λ²}, which grows as n^{2H-λ²}: c1 = H + λ²/2."""
+    hurst, strength, steps, reps = 0.8, 0.4, 128, 4000
+    keys = jax.random.split(jax.random.key(7), reps)
+    ends = jax.vmap(lambda k: signals.multifractal_random_walk(k, hurst, strength, steps + 1)[-1])(
+        keys
+    )
+    lag = np.arange(1 << 16, dtype=float)
+    noise = ((lag + 1) ** 1.6 - 2 * lag**1.6 + abs(lag - 1) ** 1.6) / 2
+    terms = noise * (1 + lag) ** -(strength**2)
+
+    def moment(n):
+        return n * terms[0] + 2 * np.sum((n - lag[1:n]) * terms[1:n])
+
+    error = (ends**2).std() / reps**0.5
+    assert abs((ends**2).mean() - moment(steps)) < 5 * error
+    assert error < 0.1 * moment(steps)
+    exponent = math.log(moment(1 << 16) / moment(1 << 15)) / math.log(2)
+    assert abs(exponent - (2 * hurst - strength**2)) < 0.01
 
 
 def test_weierstrass_satisfies_its_functional_equation(x64):
@@ -114,6 +186,12 @@ def test_flight_has_the_stable_characteristic_function(stability, x64):
         (lambda k: signals.weierstrass(jnp.ones(3), 0.5, base=0.9), "base"),
         (lambda k: signals.takagi(jnp.ones(3), weight=1.0), "weight"),
         (lambda k: signals.stable_flight(k, 2.5, 16), "stability"),
+        (lambda k: signals.multifractal_random_walk(k, 0.3, 0.3, 16), "hurst"),
+        (lambda k: signals.multifractal_random_walk(k, 0.5, 0.9, 16), "intermittency"),
+        (
+            lambda k: signals.multifractal_random_walk(k, 0.5, 0.3, 16, integral_scale=0.5),
+            "integral_scale",
+        ),
     ],
 )
 def test_settings_out_of_range_are_named(call, name):
