@@ -12,6 +12,7 @@ from fracjax import tangent
 from fracjax._types import Estimate, Key, Leaf, PyTree, StepFunction
 from fracjax.estimators.frames import advance_frame, coordinate_vector
 from fracjax.estimators.orbit_average import time_average
+from fracjax.estimators.settings import check_at_least, check_num_coordinates
 from fracjax.tangent import Coordinates
 
 __all__ = ["Alignment", "Motion", "alignment_index", "smaller_alignment_index"]
@@ -107,17 +108,8 @@ def alignment_index(
         Skokos (2001), https://doi.org/10.1088/0305-4470/34/47/309.
         Skokos, Bountis and Antonopoulos (2007), https://doi.org/10.1016/j.physd.2007.04.004.
     """
-    available = tangent.num_coordinates(state, coordinates)
-    if not 2 <= num_vectors <= available:
-        msg = (
-            f"Argument `num_vectors` must be between 2 and {available}, the number of"
-            f" coordinates, but is {num_vectors}."
-        )
-        raise ValueError(msg)
-    for name, setting, smallest in (("num_steps", num_steps, 16), ("num_blocks", num_blocks, 2)):
-        if setting < smallest:
-            msg = f"Argument `{name}` must be at least {smallest}, but is {setting}."
-            raise ValueError(msg)
+    check_num_coordinates("num_vectors", num_vectors, state, coordinates, smallest=2)
+    check_at_least(num_steps=(num_steps, 16), num_blocks=(num_blocks, 2))
     state = tangent.combine(*tangent.partition(state))
     key = jax.random.key(0) if key is None else key
     frame = tangent.random_frame(key, state, num_vectors, coordinates)

@@ -1,7 +1,6 @@
 """Covariant Lyapunov vectors: the directions that the dynamics map onto themselves."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 
 import jax
@@ -12,6 +11,12 @@ from fracjax import tangent
 from fracjax._types import Estimate, Key, Leaf, PyTree, Status, StepFunction
 from fracjax.estimators.frames import advance_frame, coordinate_vector, frame_rows
 from fracjax.estimators.orbit_average import time_average
+from fracjax.estimators.settings import (
+    check_at_least,
+    check_multiple,
+    check_num_coordinates,
+    check_time_step,
+)
 from fracjax.orthonormal import solve_lower
 from fracjax.tangent import Coordinates
 
@@ -119,18 +124,14 @@ def covariant_vectors(
         Ginelli et al. (2007), https://doi.org/10.1103/PhysRevLett.99.130601.
         Kuptsov and Parlitz (2012), https://doi.org/10.1007/s00332-012-9126-5.
     """
-    available = tangent.num_coordinates(state, coordinates)
-    count = available if num_exponents is None else num_exponents
-    _validate(
-        count,
-        available,
-        num_steps,
-        num_transient,
-        num_backward_transient,
-        qr_every,
-        num_blocks,
-        dt,
+    count = check_num_coordinates("num_exponents", num_exponents, state, coordinates)
+    check_multiple(num_steps, qr_every)
+    check_at_least(
+        num_transient=(num_transient, 0),
+        num_backward_transient=(num_backward_transient, 0),
+        num_blocks=(num_blocks, 2),
     )
+    check_time_step(dt)
     times = num_steps // qr_every
     if num_segments < 1 or times % num_segments:
         msg = (
@@ -227,40 +228,3 @@ def _settle(
 
     (first, second), _ = jax.lax.scan(back, pair, lowers, reverse=True)
     return first, jnp.sqrt(jnp.sum((first - second) ** 2, axis=1))
-
-
-def _validate(
-    count: int,
-    available: int,
-    num_steps: int,
-    num_transient: int,
-    num_backward_transient: int,
-    qr_every: int,
-    num_blocks: int,
-    dt: object,
-) -> None:
-    if not 1 <= count <= available:
-        msg = (
-            f"Argument `num_exponents` must be between 1 and {available}, the number of"
-            f" coordinates, but is {count}."
-        )
-        raise ValueError(msg)
-    smallest = {
-        "num_transient": (num_transient, 0),
-        "num_backward_transient": (num_backward_transient, 0),
-        "qr_every": (qr_every, 1),
-        "num_blocks": (num_blocks, 2),
-    }
-    for name, (value, least) in smallest.items():
-        if value < least:
-            msg = f"Argument `{name}` must be at least {least}, but is {value}."
-            raise ValueError(msg)
-    if num_steps < 1 or num_steps % qr_every:
-        msg = (
-            f"Argument `num_steps` must be a positive multiple of `qr_every` = {qr_every},"
-            f" but is {num_steps}."
-        )
-        raise ValueError(msg)
-    if isinstance(dt, int | float) and not 0 < dt < math.inf:
-        msg = f"Argument `dt` must be positive and finite, but is {dt}."
-        raise ValueError(msg)

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from fracjax import tangent
 from fracjax._types import Key, Leaf, PyTree, StepFunction
+from fracjax.estimators.settings import check_at_least, check_num_coordinates
 from fracjax.tangent import Coordinates, Lift
 
 __all__ = ["TangentGrowth", "finite_time_growth"]
@@ -76,19 +77,8 @@ def finite_time_growth(
     Raises:
         ValueError: If a setting is out of range.
     """
-    available = tangent.num_coordinates(state, coordinates)
-    if not 1 <= num_exponents <= available:
-        msg = (
-            f"Argument `num_exponents` must be between 1 and {available}, the number of"
-            f" coordinates, but is {num_exponents}."
-        )
-        raise ValueError(msg)
-    if num_steps < 1 or num_transient < 0:
-        msg = (
-            "Arguments `num_steps` and `num_transient` must be at least 1 and 0, but are"
-            f" {num_steps} and {num_transient}."
-        )
-        raise ValueError(msg)
+    check_num_coordinates("num_exponents", num_exponents, state, coordinates)
+    check_at_least(num_steps=(num_steps, 1), num_transient=(num_transient, 0))
     state = jax.tree.map(jnp.asarray, state)
     key = jax.random.key(0) if key is None else key
     frame = tangent.random_frame(key, state, num_exponents, coordinates, lift)

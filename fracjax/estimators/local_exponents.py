@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +13,12 @@ from fracjax._types import Estimate, Key, Leaf, PyTree, Status, StepFunction
 from fracjax.estimators.frames import advance_frame, coordinate_vector, frame_rows
 from fracjax.estimators.graded import graded_product, graded_singular_values
 from fracjax.estimators.intervals import masked_mean, student_quantile
+from fracjax.estimators.settings import (
+    check_at_least,
+    check_multiple,
+    check_num_coordinates,
+    check_time_step,
+)
 from fracjax.tangent import Coordinates, Lift
 
 __all__ = ["LocalExponents", "local_exponents"]
@@ -105,7 +110,13 @@ def local_exponents(
     states = tangent.combine(*tangent.partition(states))
     one = jax.tree.map(lambda leaf: leaf[0], states)
     available = tangent.num_coordinates(one, coordinates)
-    _validate(available, num_exponents, num_steps, num_transient, qr_every, chunk_size, dt, method)
+    if method not in _METHODS:
+        msg = f"Argument `method` must be one of {_METHODS}, but is {method!r}."
+        raise ValueError(msg)
+    check_num_coordinates("num_exponents", num_exponents, one, coordinates)
+    check_multiple(num_steps, qr_every)
+    check_at_least(num_transient=(num_transient, 0), chunk_size=(chunk_size, 1))
+    check_time_step(dt)
     key = jax.random.key(0) if key is None else key
     evaluate = functools.partial(
         _local_exponents,
@@ -192,42 +203,3 @@ def _average(value: Float[Array, "points k"], status: Array) -> Estimate:
     details = {"num_points": count, "num_failed": failed}
     status = jnp.broadcast_to(code, mean.shape)
     return Estimate(mean, stderr, mean - margin, mean + margin, status, details)
-
-
-def _validate(
-    available: int,
-    num_exponents: int,
-    num_steps: int,
-    num_transient: int,
-    qr_every: int,
-    chunk_size: int,
-    dt: object,
-    method: str,
-) -> None:
-    if method not in _METHODS:
-        msg = f"Argument `method` must be one of {_METHODS}, but is {method!r}."
-        raise ValueError(msg)
-    if not 1 <= num_exponents <= available:
-        msg = (
-            f"Argument `num_exponents` must be between 1 and {available}, the number of"
-            f" coordinates, but is {num_exponents}."
-        )
-        raise ValueError(msg)
-    settings = {
-        "num_transient": (num_transient, 0),
-        "qr_every": (qr_every, 1),
-        "chunk_size": (chunk_size, 1),
-    }
-    for name, (value, smallest) in settings.items():
-        if value < smallest:
-            msg = f"Argument `{name}` must be at least {smallest}, but is {value}."
-            raise ValueError(msg)
-    if num_steps < 1 or num_steps % qr_every:
-        msg = (
-            f"Argument `num_steps` must be a positive multiple of `qr_every` = {qr_every},"
-            f" but is {num_steps}."
-        )
-        raise ValueError(msg)
-    if isinstance(dt, int | float) and not 0 < dt < math.inf:
-        msg = f"Argument `dt` must be positive and finite, but is {dt}."
-        raise ValueError(msg)

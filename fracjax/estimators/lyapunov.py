@@ -1,7 +1,6 @@
 """Lyapunov exponents of one long orbit: a frame of tangents, re-orthonormalised on the way."""
 
 import functools
-import math
 from collections.abc import Callable
 
 import jax
@@ -14,6 +13,7 @@ from fracjax._types import Estimate, Invariants, Key, Label, PyTree, Status, Ste
 from fracjax.estimators.orbit_average import average_blocks
 from fracjax.estimators.orbit_growth import Growth, Plan, Pushing, grow, grow_until
 from fracjax.estimators.self_checks import spectrum_checks
+from fracjax.estimators.settings import check_at_least, check_num_coordinates, check_time_step
 from fracjax.orthonormal import Method, choose_method
 from fracjax.tangent import Coordinates
 
@@ -109,7 +109,8 @@ def lyapunov_spectrum(
         Benettin et al. (1980), https://doi.org/10.1007/BF02128236.
         Shimada and Nagashima (1979), https://doi.org/10.1143/PTP.61.1605.
     """
-    count = _validate(state, coordinates, num_exponents, dt)
+    count = check_num_coordinates("num_exponents", num_exponents, state, coordinates)
+    check_time_step(dt)
     available = tangent.num_coordinates(state, coordinates)
     _validate_lengths(num_steps, num_transient, qr_every, num_blocks)
     if target_stderr is None:
@@ -225,39 +226,13 @@ def _hashable(function: Callable) -> Callable:
     return function
 
 
-def _validate(
-    state: PyTree, coordinates: Coordinates | None, num_exponents: int | None, dt: object
-) -> int:
-    """Check the settings and return the number of exponents."""
-    available = tangent.num_coordinates(state, coordinates)
-    if available == 0:
-        msg = "Argument `state` must have a floating leaf, but has none."
-        raise ValueError(msg)
-    if num_exponents is None:
-        num_exponents = available
-    if not 1 <= num_exponents <= available:
-        msg = (
-            f"Argument `num_exponents` must be between 1 and {available}, the number of"
-            f" coordinates, but is {num_exponents}."
-        )
-        raise ValueError(msg)
-    if isinstance(dt, int | float) and not 0 < dt < math.inf:
-        msg = f"Argument `dt` must be positive and finite, but is {dt}."
-        raise ValueError(msg)
-    return num_exponents
-
-
 def _validate_lengths(num_steps: int, num_transient: int, qr_every: int, num_blocks: int) -> None:
-    settings = {
-        "num_steps": (num_steps, 1),
-        "num_transient": (num_transient, 0),
-        "qr_every": (qr_every, 1),
-        "num_blocks": (num_blocks, 2),
-    }
-    for name, (value, smallest) in settings.items():
-        if value < smallest:
-            msg = f"Argument `{name}` must be at least {smallest}, but is {value}."
-            raise ValueError(msg)
+    check_at_least(
+        num_steps=(num_steps, 1),
+        num_transient=(num_transient, 0),
+        qr_every=(qr_every, 1),
+        num_blocks=(num_blocks, 2),
+    )
     if num_steps < qr_every:
         msg = f"Argument `num_steps` must be at least `qr_every` = {qr_every}, but is {num_steps}."
         raise ValueError(msg)

@@ -12,6 +12,7 @@ from scipy.special import stdtrit
 
 from fracjax._types import Estimate, Status
 from fracjax.estimators.block_errors import block_variance, degrees_of_freedom, student_tail
+from fracjax.estimators.settings import check_at_least
 from fracjax.estimators.wavelets import (
     log_leaders,
     num_coefficients,
@@ -208,10 +209,7 @@ def _levels(
     if not p > 0:
         msg = f"Argument `p` must be positive, but is {p}."
         raise ValueError(msg)
-    for name, setting, smallest in (("depth", depth, 1), ("integrate", integrate, 0)):
-        if setting < smallest:
-            msg = f"Argument `{name}` must be at least {smallest}, but is {setting}."
-            raise ValueError(msg)
+    check_at_least(depth=(depth, 1), integrate=(integrate, 0))
     if len(shape) != 1:
         msg = f"Argument `values` must be one series, but has shape {shape}."
         raise ValueError(msg)

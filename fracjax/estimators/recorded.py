@@ -20,6 +20,7 @@ from fracjax.estimators.embedding import (
     nearest,
     spread_out,
 )
+from fracjax.estimators.settings import check_at_least, check_time_step
 
 __all__ = ["recorded_exponent"]
 
@@ -300,18 +301,12 @@ def _validate(
     if method not in ("rosenstein", "kantz"):
         msg = f'Argument `method` must be "rosenstein" or "kantz", but is {method!r}.'
         raise ValueError(msg)
-    if not 0 < dt < math.inf:
-        msg = f"Argument `dt` must be positive and finite, but is {dt}."
-        raise ValueError(msg)
-    settings = {
-        "delay": (delay, 1),
-        "dimension": (dimension, 1),
-        "theiler": (theiler, 0),
-        "horizon": (horizon, _FEWEST_SAMPLES),
-        "num_neighbors": (num_neighbors, 1),
-        "num_references": (num_references, _BLOCKS),
-    }
-    for name, (setting, smallest) in settings.items():
-        if setting is not None and setting < smallest:
-            msg = f"Argument `{name}` must be at least {smallest}, but is {setting}."
-            raise ValueError(msg)
+    check_time_step(dt)
+    check_at_least(
+        delay=(delay, 1),
+        dimension=(dimension, 1),
+        theiler=(theiler, 0),
+        horizon=(horizon, _FEWEST_SAMPLES),
+        num_neighbors=(num_neighbors, 1),
+        num_references=(num_references, _BLOCKS),
+    )

@@ -10,6 +10,7 @@ from scipy.special import bdtrik
 
 from fracjax._types import Estimate, Key, Status
 from fracjax.estimators.intervals import student_quantile
+from fracjax.estimators.settings import check_at_least
 
 __all__ = ["zero_one_test"]
 
@@ -72,12 +73,9 @@ def zero_one_test(
     References:
         Gottwald and Melbourne (2009), https://doi.org/10.1137/080718851, arXiv 0906.1418.
     """
-    settings = (("stride", stride), ("num_frequencies", num_frequencies), ("num_lags", num_lags))
-    for name, setting in settings:
-        smallest = 1 if name == "stride" else 10
-        if setting < smallest:
-            msg = f"Argument `{name}` must be at least {smallest}, but is {setting}."
-            raise ValueError(msg)
+    check_at_least(
+        stride=(stride, 1), num_frequencies=(num_frequencies, 10), num_lags=(num_lags, 10)
+    )
     values = jnp.asarray(values)
     if values.ndim != 1 or -(-len(values) // stride) < _FEWEST:
         msg = (
