@@ -1,5 +1,6 @@
 """Results as short tables in the terminal."""
 
+import math
 from typing import Any
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from fracjax.reproduce.rows import Row
 __all__ = ["print_rows", "print_tables"]
 
 _CAP = 2.0
+_WIDE = 110
 _COLORS = {"smooth": "green", "fractal": "red", "discontinuous": "yellow", "undecided": "dim"}
 
 
@@ -73,20 +75,31 @@ def print_tables(results: list[dict[str, Any]]) -> None:
 
 def print_rows(rows: list[Row]) -> None:
     """Print compared numbers, and how many agree."""
+    console = Console()
     table = Table()
-    for heading in ("system", "quantity", "value", "reference", "z", "source"):
+    headings = ["system", "quantity", "value", "reference", "z"]
+    if console.width >= _WIDE:  # the source is the longest, and the least missed
+        headings.append("source")
+    for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
-        error = (row.high - row.low) / 2
-        table.add_row(
+        cells = [
             row.system,
             row.quantity,
-            f"{row.value:.6g} ± {error:.1g}",
-            f"{row.reference:.6g}" + (f" ± {row.uncertainty:.1g}" if row.uncertainty else ""),
+            _with_error(row.value, (row.high - row.low) / 2),
+            _with_error(row.reference, row.uncertainty),
             f"[{'green' if row.agrees else 'red'}]{row.z:+.1f}[/]",
             row.source,
-        )
-    console = Console()
+        ]
+        table.add_row(*cells[: len(headings)])
     console.print(table)
     agreeing = sum(row.agrees for row in rows)
     console.print(f"{agreeing} of {len(rows)} numbers agree within 4 joint standard errors")
+
+
+def _with_error(value: float, error: float) -> str:
+    """Print the digits that the error leaves, two of its own."""
+    if not (math.isfinite(value) and error > 0):
+        return f"{value:.6g}"
+    decimals = min(max(1 - math.floor(math.log10(error)), 0), 12)
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"

@@ -1,5 +1,6 @@
 """Recompute exponents and dimensions of signals and objectives whose answers are known."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -7,9 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from fracjax._types import Estimate, Key
+from fracjax.estimators.fluctuation import detrended_fluctuation
 from fracjax.estimators.holder import holder_exponent
+from fracjax.estimators.multifractal import log_cumulants
+from fracjax.estimators.multifractal_fluctuation import multifractal_detrended_fluctuation
 from fracjax.estimators.series import series_holder_exponent
-from fracjax.systems import maps, mdps, signals
+from fracjax.systems import maps, mdps, random_fields, signals
 
 __all__ = ["SIGNALS"]
 
@@ -26,9 +30,54 @@ def _brownian(hurst: float) -> Measure:
             path = signals.fractional_brownian_motion(key, hurst, 4096)
             return series_holder_exponent(path)
 
-        found = np.asarray(jax.jit(jax.vmap(one))(keys).value)
-        error = found.std(ddof=1) / len(found) ** 0.5
-        return {"hölder": (np.asarray(found.mean()), np.asarray(error))}
+        return {"hölder": _averaged(jax.jit(jax.vmap(one))(keys))}
+
+    return measure
+
+
+def _averaged(found: Estimate) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over the members of a batch, and its standard error from their spread."""
+    values = np.asarray(found.value)
+    return values.mean(axis=0), values.std(axis=0, ddof=1) / len(values) ** 0.5
+
+
+def _noise(hurst: float) -> Measure:
+    """Fluctuation exponent of fractional Gaussian noise, and h(q) for three moments."""
+
+    def measure(key: Key, quick: bool) -> dict:
+        keys = jax.random.split(key, 16 if quick else 64)
+        noises = jax.vmap(lambda k: signals.fractional_gaussian_noise(k, hurst, 4096))(keys)
+        several = functools.partial(multifractal_detrended_fluctuation, q=(-2.0, 0.0, 2.0))
+        return {
+            "fluctuation": _averaged(jax.vmap(detrended_fluctuation)(noises)),
+            "generalised hurst": _averaged(jax.vmap(several)(noises)),
+        }
+
+    return measure
+
+
+def _cumulants(key: Key, quick: bool) -> dict:
+    """Log-cumulants of a multifractal random walk of λ = .3, every eighth point taken."""
+    keys = jax.random.split(key, 8 if quick else 32)
+
+    def walk(key: Key) -> jax.Array:
+        return signals.multifractal_random_walk(key, 0.5, 0.3, 2**18)[::8]
+
+    found, error = _averaged(jax.lax.map(lambda k: log_cumulants(walk(k)), keys))
+    return {"log-cumulants": (found[:2], error[:2])}
+
+
+def _surface(hurst: float) -> Measure:
+    """Exponent along one row of every fractional Brownian surface."""
+
+    def measure(key: Key, quick: bool) -> dict:
+        keys = jax.random.split(key, 16 if quick else 64)
+
+        def row(key: Key) -> Estimate:
+            surface = random_fields.fractional_brownian_field(key, hurst, (256, 256))
+            return series_holder_exponent(surface[100])
+
+        return {"hölder": _averaged(jax.lax.map(row, keys))}
 
     return measure
 
@@ -83,6 +132,9 @@ def _found(estimate: Estimate) -> dict:
 
 SIGNALS: dict[str, Measure] = {
     **{f"fractional Brownian motion H={h}": _brownian(h) for h in (0.1, 0.3, 0.5, 0.7, 0.9)},
+    **{f"fractional Gaussian noise H={h}": _noise(h) for h in (0.3, 0.8)},
+    **{f"fractional Brownian surface H={h}": _surface(h) for h in (0.3, 0.7)},
+    "multifractal random walk 0.3": _cumulants,
     **{
         f"weierstrass b={b:g}, H={h}": _weierstrass(h, b)
         for b in (2.0, 2.7)

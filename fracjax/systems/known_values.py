@@ -80,6 +80,23 @@ REFERENCES: dict[tuple[str, str], Reference] = {
         for h in (0.1, 0.3, 0.5, 0.7, 0.9)
     },
     **{
+        (f"fractional Brownian surface H={h}", "hölder"): Reference(h, 0.0, "exact")
+        for h in (0.3, 0.7)
+    },
+    **{
+        (f"fractional Gaussian noise H={h}", "fluctuation"): Reference(h, 0.001, "exact, to .001")
+        for h in (0.3, 0.8)
+    },
+    **{
+        (f"fractional Gaussian noise H={h}", "generalised hurst"): Reference(
+            (h, h, h), 0.002, "exact: one exponent, to .002"
+        )
+        for h in (0.3, 0.8)
+    },
+    ("multifractal random walk 0.3", "log-cumulants"): Reference(
+        (0.59, -0.09), 0.006, "law: ½ + λ² and -λ², to .006"
+    ),
+    **{
         (f"weierstrass b={b:g}, H={h}", "hölder"): Reference(h, 0.0, "exact: uniform exponent")
         for b in (2.0, 2.7)
         for h in (0.3, 0.5, 0.8)
