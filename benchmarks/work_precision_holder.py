@@ -33,7 +33,7 @@ from work_precision import (
 )
 
 from fracjax.estimators import series_holder_exponent
-from fracjax.estimators.scaling import log_variogram_covariance
+from fracjax.estimators.scaling import hurst_grid, variogram_covariance
 from fracjax.systems.signals import fractional_brownian_motion
 
 EXPONENTS = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -41,7 +41,7 @@ TARGET = 0.06  # RMS error at which costs are compared; a method that is worse, 
 SLOW = {"nolds dfa": 6, "neurokit2 fractal_dfa": 10, "nolds hurst_rs": 20, "MFDFA, q = 2": 20}
 PIECE = 64  # series in a piece that stays in cache
 LAGS = (1, 2, 3, 4, 5, 6, 7, 8)
-GRID = tuple(np.linspace(0.02, 0.98, 49))
+STEP, PASSES, JITTER = 0.04, 10, 1e-6  # of the estimator: grid of covariances, passes, ridge
 
 
 def main() -> None:
@@ -206,27 +206,33 @@ def throughput(
 def torch_gls(
     torch: ModuleType, paths: np.ndarray, dtype: str, batch: int
 ) -> Callable[[], np.ndarray]:
-    """The estimator of `series_holder_exponent`, for a batch at a time."""
+    """The estimator of `series_holder_exponent` without noise, for a batch at a time."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     kind = getattr(torch, dtype)
     values = torch.tensor(paths, device=device, dtype=kind)
-    table = log_variogram_covariance(paths.shape[1], LAGS, 2, GRID)
+    law = variogram_covariance(paths.shape[1], LAGS, 2, hurst_grid(2, STEP))
+    table = law.signal_signal / law.signal[:, :1, None] ** 2
     covariances = torch.tensor(table, device=device, dtype=kind)
     log_lags = torch.log(torch.tensor(LAGS, device=device, dtype=kind))
     design = torch.stack([torch.ones_like(log_lags), 2 * log_lags], dim=-1)
-    spacing = GRID[1] - GRID[0]
+    offset = log_lags - log_lags.mean()
 
     def fit(logarithm: Any, exponent: Any) -> tuple[Any, Any]:
-        position = ((exponent - GRID[0]) / spacing).clamp(0, len(GRID) - 1.001)
+        position = (exponent / STEP - 0.5).clamp(0, len(table) - 1.001)
         lower = position.long()
         share = (position - lower)[:, None, None]
         covariance = (1 - share) * covariances[lower] + share * covariances[lower + 1]
-        target = logarithm + 0.5 * covariance.diagonal(dim1=1, dim2=2)
-        weighted = torch.linalg.solve(covariance, design.expand(len(exponent), -1, -1))
-        inverse = torch.linalg.inv(design.T @ weighted)
-        solution = inverse @ (weighted.transpose(1, 2) @ target[..., None])
-        residual = target[..., None] - design @ solution
-        squared = residual.transpose(1, 2) @ torch.linalg.solve(covariance, residual)
+        size = torch.exp(2 * exponent[:, None] * log_lags)
+        covariance = covariance / (size[:, :, None] * size[:, None, :])
+        diagonal = covariance.diagonal(dim1=1, dim2=2)
+        covariance = covariance + JITTER * torch.diag_embed(diagonal)
+        target = (logarithm + 0.5 * diagonal)[..., None]
+        columns = torch.cat([design.expand(len(exponent), -1, -1), target], dim=2)
+        solved = torch.linalg.solve(covariance, columns)
+        inverse = torch.linalg.inv(design.T @ solved[:, :, :2])
+        solution = inverse @ (design.T @ solved[:, :, 2:])
+        residual = target - design @ solution
+        squared = residual.transpose(1, 2) @ (solved[:, :, 2:] - solved[:, :, :2] @ solution)
         return solution[:, 1, 0], (inverse[:, 1, 1].sqrt(), squared)
 
     def several(part: Any) -> Any:
@@ -235,8 +241,8 @@ def torch_gls(
             for lag in LAGS
         ]
         logarithm = torch.log(torch.stack(means, dim=1))
-        exponent = (logarithm[:, 1] - logarithm[:, 0]) / (2 * np.log(2))
-        for _ in range(4):
+        exponent = (logarithm @ offset / (2 * offset @ offset)).clamp(0.05, 1.95)
+        for _ in range(PASSES + 1):
             exponent, _error = fit(logarithm, exponent)
         return exponent
 

@@ -1,6 +1,7 @@
 """Several CPU devices, a compilation cache, shape checks, and float64 on request."""
 
 import os
+from pathlib import Path
 
 from jaxtyping import install_import_hook
 
@@ -12,11 +13,14 @@ import pytest  # noqa: E402
 
 # At least two, also on one core: results must not depend on their number.
 jax.config.update("jax_num_cpu_devices", max(2, os.cpu_count() or 1))
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if not jax.config.jax_compilation_cache_dir:  # set by JAX_COMPILATION_CACHE_DIR
-        jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
+    # JAX_COMPILATION_CACHE_DIR moves it. A folder for each worker, because an entry that one
+    # is writing would be read in half by another.
+    folder = jax.config.jax_compilation_cache_dir or config.cache.mkdir("jax")
+    jax.config.update("jax_compilation_cache_dir", str(Path(folder) / WORKER))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 

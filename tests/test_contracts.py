@@ -268,6 +268,7 @@ def test_every_estimator_is_listed():
         "delay_embedding",
         "finite_time_growth",
         "holder_exponent",
+        "local_holder_exponents",
         "onto_span",
         "perturbation_exponent",
         "smaller_alignment_index",

@@ -20,9 +20,10 @@ from fracjax.diagnosis.findings import (
 from fracjax.diagnosis.verdict import agrees, judge, predictions
 from fracjax.estimators.ensembles import ensemble_exponent, reward_exponent
 from fracjax.estimators.finite_time import TangentGrowth, finite_time_growth
-from fracjax.estimators.holder import exponents_of_outputs, perturbation_exponent
 from fracjax.estimators.jumps import Jumps, find_jumps
 from fracjax.estimators.lines import LineSampler, default_scales
+from fracjax.estimators.orders import exponents_of_outputs
+from fracjax.estimators.perturbation import perturbation_exponent
 from fracjax.evaluation import cache_chunk_size, map_points
 from fracjax.landscapes import line, plane, scan, zoom
 

@@ -15,7 +15,6 @@ from fracjax.estimators.exterior import spectrum_of_jacobians as spectrum_of_jac
 from fracjax.estimators.finite_time import finite_time_growth as finite_time_growth
 from fracjax.estimators.fluctuation import detrended_fluctuation as detrended_fluctuation
 from fracjax.estimators.holder import holder_exponent as holder_exponent
-from fracjax.estimators.holder import perturbation_exponent as perturbation_exponent
 from fracjax.estimators.kaplan_yorke import entropy_bound as entropy_bound
 from fracjax.estimators.kaplan_yorke import kaplan_yorke_dimension as kaplan_yorke_dimension
 from fracjax.estimators.local_exponents import local_exponents as local_exponents
@@ -24,6 +23,8 @@ from fracjax.estimators.multifractal import log_cumulants as log_cumulants
 from fracjax.estimators.multifractal_fluctuation import (
     multifractal_detrended_fluctuation as multifractal_detrended_fluctuation,
 )
+from fracjax.estimators.perturbation import perturbation_exponent as perturbation_exponent
+from fracjax.estimators.pointwise import local_holder_exponents as local_holder_exponents
 from fracjax.estimators.recorded import recorded_exponent as recorded_exponent
 from fracjax.estimators.roughness import exponent_from_lines as exponent_from_lines
 from fracjax.estimators.series import series_holder_exponent as series_holder_exponent
@@ -45,6 +46,7 @@ __all__ = [
     "holder_exponent",
     "kaplan_yorke_dimension",
     "local_exponents",
+    "local_holder_exponents",
     "log_cumulants",
     "lyapunov_spectrum",
     "multifractal_detrended_fluctuation",

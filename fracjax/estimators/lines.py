@@ -11,10 +11,10 @@ from jaxtyping import Array, Float
 
 from fracjax import directions, tree
 from fracjax._types import Key, Objective, PyTree
-from fracjax.estimators.roughness import LAGS
-from fracjax.evaluation import map_combinations
+from fracjax.estimators.line_moments import LAGS
+from fracjax.evaluation import map_combinations, map_points
 
-__all__ = ["LineSampler", "Lines", "default_scales", "root_mean_square"]
+__all__ = ["LineSampler", "Lines", "choose_scales", "default_scales", "root_mean_square"]
 
 Progress = Callable[[int], None]
 
@@ -38,12 +38,49 @@ def default_scales(params: PyTree) -> tuple[float, float]:
     return largest, smallest
 
 
+def choose_scales(
+    params: PyTree, largest_scale: float | None, smallest_scale: float | None
+) -> tuple[float, float]:
+    """Fill in what was not given.
+
+    Raises:
+        ValueError: If the scales leave no room for a ladder.
+    """
+    largest, smallest = default_scales(params)
+    largest = largest if largest_scale is None else float(largest_scale)
+    smallest = min(smallest, largest / 256) if smallest_scale is None else float(smallest_scale)
+    if not 0 < smallest < largest / max(LAGS):
+        msg = (
+            f"Argument `smallest_scale` must be positive and below a {max(LAGS)}th of"
+            f" `largest_scale`, but they are {smallest:.3g} and {largest:.3g}."
+        )
+        raise ValueError(msg)
+    return largest, smallest
+
+
+@functools.lru_cache(maxsize=64)
+def _at_replicate(objective: Objective) -> Callable:
+    """Evaluate at params + a u_i + b u_j with a key of its own; one function per objective."""
+
+    def evaluate(row: PyTree, params: PyTree, table: PyTree, key: Key) -> PyTree:
+        first, a, second, b, replicate, number = row
+        point = params
+        for index, factor in ((first, a), (second, b)):
+            direction = jax.tree.map(lambda leaf, index=index: leaf[index], table)
+            point = tree.add_scaled(point, factor, direction)
+        key = jax.random.fold_in(jax.random.fold_in(key, replicate), number)
+        return objective(point, key)
+
+    return evaluate
+
+
 @dataclasses.dataclass(frozen=True)
 class Lines:
     """Values along lines.
 
     Attributes:
-        values: Array (directions, levels, points, *outputs of the objective).
+        values: Array (directions, levels, points, *outputs of the objective), with an axis
+            of replicates after the points where there are several.
         spacings: Distance between neighbours per level, largest first, as root mean
             square change per parameter.
         radius: Root-mean-square distance of the lines' centres from the parameters.
@@ -68,6 +105,8 @@ class LineSampler:
         num_directions: Number of lines.
         radius: Root-mean-square distance per parameter of the centres from `params`.
         chunk_size: Points evaluated together on one device (see `evaluation`).
+        given: Directions to use instead of random ones, stacked along a leading axis; line i
+            takes direction i modulo their number. Only their direction counts.
     """
 
     objective: Objective
@@ -76,20 +115,28 @@ class LineSampler:
     num_directions: int
     radius: float
     chunk_size: int
+    given: PyTree | None = None
 
     @functools.cached_property
     def _directions(self) -> PyTree:
         """Centre offsets, then lines of root mean square 1, stacked."""
         count = max(tree.size(self.params), 1)
 
-        def make(params: PyTree, key: Key) -> PyTree:
+        def make(params: PyTree, key: Key, given: PyTree | None) -> PyTree:
             drawn = directions.draw("gaussian", key, params, 2 * self.num_directions)
+            if given is not None:
+                drawn = jax.tree.map(self._replace_lines, drawn, given)
             norms = jax.vmap(tree.norm)(drawn)
             is_line = jnp.arange(2 * self.num_directions) >= self.num_directions
             factors = jnp.where(is_line, count**0.5 / norms, 1.0)
             return jax.vmap(tree.scale)(factors, drawn)
 
-        return jax.jit(make)(self.params, jax.random.fold_in(self.key, 0))
+        return jax.jit(make)(self.params, jax.random.fold_in(self.key, 0), self.given)
+
+    def _replace_lines(self, drawn: Array, given: Array) -> Array:
+        """Put the given directions where the lines are, again and again."""
+        index = np.arange(self.num_directions) % len(given)
+        return jnp.concatenate([drawn[: self.num_directions], jnp.asarray(given)[index]])
 
     def evaluate(
         self,
@@ -113,6 +160,49 @@ class LineSampler:
             on_progress=on_progress,
         )
 
+    def evaluate_replicates(
+        self,
+        lines: np.ndarray,
+        offsets: np.ndarray,
+        num_replicates: int,
+        *,
+        common_random_numbers: bool,
+        on_progress: Progress | None = None,
+    ) -> np.ndarray:
+        """Evaluate every point several times with independent keys.
+
+        Args:
+            lines: Line of every point.
+            offsets: Offset along it.
+            num_replicates: Evaluations per point, on a new axis after the points'.
+            common_random_numbers: Whether one replicate sees one key at all points, rather
+                than a fresh one everywhere.
+            on_progress: Called with the number of evaluations so far.
+        """
+        size = len(lines)
+        replicate = np.repeat(np.arange(num_replicates, dtype=np.int32), size)
+        number = np.arange(size, dtype=np.int32) * (not common_random_numbers)
+        dtype = np.dtype(jnp.result_type(*jax.tree.leaves(self.params)))
+        line, offset = np.tile(lines, num_replicates), np.tile(offsets, num_replicates)
+        rows = (
+            line.astype(np.int32),
+            np.full(len(line), self.radius, dtype),
+            (line + self.num_directions).astype(np.int32),
+            offset.astype(dtype),
+            replicate,
+            np.tile(number, num_replicates),
+        )
+        values = map_points(
+            _at_replicate(self.objective),
+            rows,
+            self.params,
+            self._directions,
+            jax.random.fold_in(self.key, 1),
+            chunk_size=self.chunk_size,
+            on_progress=on_progress,
+        )
+        return np.moveaxis(values.reshape((num_replicates, size, *values.shape[1:])), 0, 1)
+
     @staticmethod
     def num_levels(largest_scale: float, smallest_scale: float, *, max_ratio: float = 4.0) -> int:
         """Number of levels that `ladder` uses for these scales."""
@@ -126,12 +216,15 @@ class LineSampler:
         *,
         points_per_line: int,
         max_ratio: float = 4.0,
+        num_replicates: int = 1,
+        common_random_numbers: bool = True,
         on_progress: Progress | None = None,
     ) -> Lines:
         """Sample every line at spacings from `largest_scale / 8` down to `smallest_scale`.
 
         Neighbouring levels differ by at most `max_ratio`, so that the scales that the
-        lags of one level cover overlap with the next.
+        lags of one level cover overlap with the next. With several replicates, see
+        `evaluate_replicates`.
         """
         num_levels = self.num_levels(largest_scale, smallest_scale, max_ratio=max_ratio)
         spacings = np.geomspace(largest_scale / max(LAGS), smallest_scale, num_levels)
@@ -140,7 +233,16 @@ class LineSampler:
         shape = (self.num_directions, num_levels, points_per_line)
         line = np.broadcast_to(np.arange(self.num_directions)[:, None, None], shape)
         offset = np.broadcast_to(grid, shape)
-        values = self.evaluate(line.ravel(), offset.ravel(), on_progress=on_progress)
+        if num_replicates > 1:
+            values = self.evaluate_replicates(
+                line.ravel(),
+                offset.ravel(),
+                num_replicates,
+                common_random_numbers=common_random_numbers,
+                on_progress=on_progress,
+            )
+        else:
+            values = self.evaluate(line.ravel(), offset.ravel(), on_progress=on_progress)
         return Lines(values.reshape(shape + values.shape[1:]), spacings, self.radius)
 
     def noise_variance(
