@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from fracjax import Estimate, Status, estimators
-from fracjax.systems import maps, signals
+from fracjax.systems import fractals, maps, random_fields, signals
 
 from references import value
 
@@ -135,6 +135,11 @@ def recorded(series, key):
     return estimators.recorded_exponent(series, delay=1, dimension=2)
 
 
+def cantor_points(key):
+    return fractals.cantor().sample(key, 1000)
+
+
+LN2_LN3 = np.log(2) / np.log(3)
 HENON = value("henon", "exponents")
 
 CONTRACTS = {
@@ -230,6 +235,43 @@ CONTRACTS = {
         np.full(7, 0.3),
         bias=0.01,
     ),
+    "graph_dimension": Contract(
+        lambda series, key: estimators.graph_dimension(series), brownian(1024), 1.5
+    ),
+    "graph_dimension, surface": Contract(
+        lambda surface, key: estimators.graph_dimension(surface),
+        lambda key: random_fields.fractional_brownian_field(key, 0.5, (48, 48)),
+        2.5,
+        bias=0.011,
+    ),
+    "correlation_dimension": Contract(
+        lambda points, key: estimators.correlation_dimension(points),
+        cantor_points,
+        LN2_LN3,
+        bias=0.003,
+    ),
+    "generalized_dimension": Contract(
+        lambda points, key: estimators.generalized_dimension(points, 2.0), cantor_points, LN2_LN3
+    ),
+    "box_counting_dimension": Contract(
+        lambda points, key: estimators.box_counting_dimension(points),
+        cantor_points,
+        LN2_LN3,
+        bias=0.002,
+    ),
+    "information_dimension": Contract(
+        lambda points, key: estimators.information_dimension(points),
+        cantor_points,
+        LN2_LN3,
+        bias=0.001,
+    ),
+    "takens_dimension": Contract(
+        lambda points, key: estimators.takens_dimension(points, 0.01),
+        cantor_points,
+        LN2_LN3,
+        bias=0.1,
+        single=0.01,
+    ),
     "log_cumulants": Contract(
         lambda series, key: estimators.log_cumulants(series),
         brownian(2048),
@@ -267,7 +309,11 @@ def test_every_estimator_is_listed():
         "Motion",
         "delay_embedding",
         "finite_time_growth",
+        "graph_box_dimension",
+        "higuchi_fractal_dimension",
         "holder_exponent",
+        "katz_fractal_dimension",
+        "linear_region",
         "local_holder_exponents",
         "onto_span",
         "perturbation_exponent",
@@ -356,8 +402,9 @@ def test_a_nan_gives_a_status(name, x64):
     assert np.all(np.isnan(estimate.value))
 
 
-# Ensembles leave the one broken member out, count it, and go on.
+# Ensembles leave the one broken member out, count it, and go on; so do surfaces.
 LEAVES_OUT = {
+    "graph_dimension, surface",
     "local_exponents",
     "ensemble_exponent",
     "second_moment_exponent",

@@ -11,6 +11,7 @@ import numpy as np
 from fracjax._types import Estimate, Key, PyTree
 from fracjax.estimators.kaplan_yorke import entropy_bound, kaplan_yorke_dimension
 from fracjax.estimators.lyapunov import lyapunov_spectrum
+from fracjax.reproduce.dimension_references import DIMENSIONS
 from fracjax.reproduce.rows import Row, compare
 from fracjax.reproduce.signal_references import SIGNALS
 from fracjax.systems import catalogue
@@ -20,6 +21,7 @@ __all__ = ["parts"]
 
 Numbers = dict[str, tuple[np.ndarray, np.ndarray]]  # values and standard errors by quantity
 
+_MEASURES = {**SIGNALS, **DIMENSIONS}
 _NUM_ORBITS = 16
 _BUDGET = 1e9  # numbers moved per system: orbits × steps × tangents × coordinates
 _QUICK = 0.1
@@ -47,8 +49,8 @@ def _recompute(system: str, key: Key, quick: bool) -> list[Row]:
         quantity: reference for (name, quantity), reference in REFERENCES.items() if name == system
     }
     with jax.enable_x64(True):
-        if system in SIGNALS:
-            found = SIGNALS[system](key, quick)
+        if system in _MEASURES:
+            found = _MEASURES[system](key, quick)
         else:
             found = _spectrum_numbers(system, wanted, key, quick)
     return [
@@ -157,4 +159,4 @@ def _initial_states(system: catalogue.System, key: Key) -> PyTree:
 
 def measured() -> dict[str, Callable]:
     """Say which systems have a way to be measured, for the test that none is left out."""
-    return {**SIGNALS, **dict.fromkeys(catalogue.names(), _spectrum_numbers)}
+    return {**_MEASURES, **dict.fromkeys(catalogue.names(), _spectrum_numbers)}

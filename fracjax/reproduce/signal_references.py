@@ -15,7 +15,7 @@ from fracjax.estimators.multifractal_fluctuation import multifractal_detrended_f
 from fracjax.estimators.series import series_holder_exponent
 from fracjax.systems import maps, mdps, random_fields, signals
 
-__all__ = ["SIGNALS"]
+__all__ = ["SIGNALS", "Measure", "averaged"]
 
 Measure = Callable[[Key, bool], dict[str, tuple[np.ndarray, np.ndarray]]]
 
@@ -30,12 +30,12 @@ def _brownian(hurst: float) -> Measure:
             path = signals.fractional_brownian_motion(key, hurst, 4096)
             return series_holder_exponent(path)
 
-        return {"hölder": _averaged(jax.jit(jax.vmap(one))(keys))}
+        return {"hölder": averaged(jax.jit(jax.vmap(one))(keys))}
 
     return measure
 
 
-def _averaged(found: Estimate) -> tuple[np.ndarray, np.ndarray]:
+def averaged(found: Estimate) -> tuple[np.ndarray, np.ndarray]:
     """Mean over the members of a batch, and its standard error from their spread."""
     values = np.asarray(found.value)
     return values.mean(axis=0), values.std(axis=0, ddof=1) / len(values) ** 0.5
@@ -49,8 +49,8 @@ def _noise(hurst: float) -> Measure:
         noises = jax.vmap(lambda k: signals.fractional_gaussian_noise(k, hurst, 4096))(keys)
         several = functools.partial(multifractal_detrended_fluctuation, q=(-2.0, 0.0, 2.0))
         return {
-            "fluctuation": _averaged(jax.vmap(detrended_fluctuation)(noises)),
-            "generalised hurst": _averaged(jax.vmap(several)(noises)),
+            "fluctuation": averaged(jax.vmap(detrended_fluctuation)(noises)),
+            "generalised hurst": averaged(jax.vmap(several)(noises)),
         }
 
     return measure
@@ -63,7 +63,7 @@ def _cumulants(key: Key, quick: bool) -> dict:
     def walk(key: Key) -> jax.Array:
         return signals.multifractal_random_walk(key, 0.5, 0.3, 2**18)[::8]
 
-    found, error = _averaged(jax.lax.map(lambda k: log_cumulants(walk(k)), keys))
+    found, error = averaged(jax.lax.map(lambda k: log_cumulants(walk(k)), keys))
     return {"log-cumulants": (found[:2], error[:2])}
 
 
@@ -77,7 +77,7 @@ def _surface(hurst: float) -> Measure:
             surface = random_fields.fractional_brownian_field(key, hurst, (256, 256))
             return series_holder_exponent(surface[100])
 
-        return {"hölder": _averaged(jax.lax.map(row, keys))}
+        return {"hölder": averaged(jax.lax.map(row, keys))}
 
     return measure
 

@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 from scipy.special import digamma
 
+from fracjax.systems import fractals
 from fracjax.systems.certified_values import CERTIFIED
 from fracjax.systems.lattices import coupled_ring_exponents
 
-__all__ = ["REFERENCES", "Reference", "ginibre_exponents", "value"]
+__all__ = ["REFERENCES", "SELF_SIMILAR", "Reference", "ginibre_exponents", "value"]
 
 
 class Reference(NamedTuple):
@@ -38,6 +39,17 @@ def _skew_baker(cut: float) -> float:
 
 _CAT = math.log((3 + math.sqrt(5)) / 2)
 _RING = tuple(float(exponent) for exponent in coupled_ring_exponents(math.log(3.0), 0.3, 16))
+SELF_SIMILAR = {
+    "middle-third Cantor": fractals.cantor(),
+    "Cantor 1/4, 1/2": fractals.cantor((0.25, 0.5), (0.3, 0.7)),
+    "Sierpinski triangle": fractals.sierpinski_triangle(),
+}
+# Documented bias of the estimators of D0, D1, D2 at some thousand points.
+_DIMENSION_BIAS = {
+    "middle-third Cantor": (0.002, 0.001, 0.001),
+    "Cantor 1/4, 1/2": (0.002, 0.006, 0.001),
+    "Sierpinski triangle": (0.019, 0.016, 0.001),
+}
 
 REFERENCES: dict[tuple[str, str], Reference] = {
     **{name: Reference(*entry) for name, entry in CERTIFIED.items()},
@@ -79,6 +91,18 @@ REFERENCES: dict[tuple[str, str], Reference] = {
         (f"fractional Brownian motion H={h}", "hölder"): Reference(h, 0.0, "exact")
         for h in (0.1, 0.3, 0.5, 0.7, 0.9)
     },
+    **{
+        (name, f"dimension D{order}"): Reference(
+            measure.dimension(order), bias, f"exact: Σ w^q r^((1-q) D) = 1, to {bias:g}"
+        )
+        for name, measure in SELF_SIMILAR.items()
+        for order, bias in enumerate(_DIMENSION_BIAS[name])
+    },
+    ("circle", "dimension D2"): Reference(1.0, 0.001, "exact, to .001"),
+    ("square", "dimension D2"): Reference(2.0, 0.002, "exact, to .002"),
+    ("henon orbit", "dimension D2"): Reference(
+        1.213, 0.02, "certified: 1e6 points, 8 orbits, slope 2^-19 to 2^-4; oscillates by .02"
+    ),
     **{
         (f"fractional Brownian surface H={h}", "hölder"): Reference(h, 0.0, "exact")
         for h in (0.3, 0.7)
