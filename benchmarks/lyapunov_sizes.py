@@ -18,7 +18,7 @@ from interleaved import SHORTEST, best_threads, compiled, interleaved, ratios, s
 
 from fracjax import tangent
 from fracjax.estimators import lyapunov_spectrum
-from fracjax.estimators.exterior import spectrum_of_jacobians
+from fracjax.estimators.chaos.exterior import spectrum_of_jacobians
 from fracjax.systems import catalogue, flows, recurrent
 from fracjax.systems.integrators import rk4
 

@@ -33,7 +33,7 @@ from work_precision import (
 )
 
 from fracjax.estimators import series_holder_exponent
-from fracjax.estimators.scaling import hurst_grid, variogram_covariance
+from fracjax.estimators.roughness.scaling import hurst_grid, variogram_covariance
 from fracjax.systems.signals import fractional_brownian_motion
 
 EXPONENTS = (0.1, 0.3, 0.5, 0.7, 0.9)

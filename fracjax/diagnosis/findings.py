@@ -10,8 +10,8 @@ import xarray
 from jaxtyping import Array, Bool, Float
 
 from fracjax._types import Estimate, Objective, PyTree, StepFunction
-from fracjax.estimators.jumps import Jumps
-from fracjax.estimators.lines import Lines
+from fracjax.estimators.roughness.jumps import Jumps
+from fracjax.estimators.roughness.lines import Lines
 
 __all__ = [
     "Chaos",

@@ -18,12 +18,12 @@ from fracjax.diagnosis.findings import (
     Slices,
 )
 from fracjax.diagnosis.verdict import agrees, judge, predictions
-from fracjax.estimators.ensembles import ensemble_exponent, reward_exponent
-from fracjax.estimators.finite_time import TangentGrowth, finite_time_growth
-from fracjax.estimators.jumps import Jumps, find_jumps
-from fracjax.estimators.lines import LineSampler, default_scales
-from fracjax.estimators.orders import exponents_of_outputs
-from fracjax.estimators.perturbation import perturbation_exponent
+from fracjax.estimators.chaos.ensembles import ensemble_exponent, reward_exponent
+from fracjax.estimators.chaos.finite_time import TangentGrowth, finite_time_growth
+from fracjax.estimators.roughness.jumps import Jumps, find_jumps
+from fracjax.estimators.roughness.lines import LineSampler, default_scales
+from fracjax.estimators.roughness.orders import exponents_of_outputs
+from fracjax.estimators.roughness.perturbation import perturbation_exponent
 from fracjax.evaluation import cache_chunk_size, map_points
 from fracjax.landscapes import line, plane, scan, zoom
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from fracjax._types import Estimate, Status
 from fracjax.diagnosis.findings import Chaos, Prediction, Verdict
-from fracjax.estimators.ensembles import second_moment_exponent, worst_finite_time_exponent
-from fracjax.estimators.jumps import Jumps
+from fracjax.estimators.chaos.ensembles import second_moment_exponent, worst_finite_time_exponent
+from fracjax.estimators.roughness.jumps import Jumps
 
 __all__ = ["agrees", "judge", "predict", "predictions"]
 

@@ -7,7 +7,10 @@ import jax
 import numpy as np
 
 from fracjax._types import Estimate, Key
-from fracjax.estimators.dimension import correlation_dimension, generalized_dimension
+from fracjax.estimators.dimensions.fractal_dimensions import (
+    correlation_dimension,
+    generalized_dimension,
+)
 from fracjax.reproduce.signal_references import Measure, averaged
 from fracjax.systems import catalogue, fractals
 from fracjax.systems.known_values import SELF_SIMILAR

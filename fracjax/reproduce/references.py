@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from fracjax._types import Estimate, Key, PyTree
-from fracjax.estimators.kaplan_yorke import entropy_bound, kaplan_yorke_dimension
-from fracjax.estimators.lyapunov import lyapunov_spectrum
+from fracjax.estimators.chaos.kaplan_yorke import entropy_bound, kaplan_yorke_dimension
+from fracjax.estimators.chaos.lyapunov import lyapunov_spectrum
 from fracjax.reproduce.dimension_references import DIMENSIONS
 from fracjax.reproduce.rows import Row, compare
 from fracjax.reproduce.signal_references import SIGNALS

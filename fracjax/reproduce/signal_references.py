@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from fracjax._types import Estimate, Key
-from fracjax.estimators.fluctuation import detrended_fluctuation
-from fracjax.estimators.holder import holder_exponent
-from fracjax.estimators.multifractal import log_cumulants
-from fracjax.estimators.multifractal_fluctuation import multifractal_detrended_fluctuation
-from fracjax.estimators.series import series_holder_exponent
+from fracjax.estimators.multifractals.fluctuation import detrended_fluctuation
+from fracjax.estimators.multifractals.log_cumulants import log_cumulants
+from fracjax.estimators.multifractals.multifractal_fluctuation import (
+    multifractal_detrended_fluctuation,
+)
+from fracjax.estimators.roughness.holder import holder_exponent
+from fracjax.estimators.roughness.series import series_holder_exponent
 from fracjax.systems import maps, mdps, random_fields, signals
 
 __all__ = ["SIGNALS", "Measure", "averaged"]

@@ -93,7 +93,7 @@ REFERENCES: dict[tuple[str, str], Reference] = {
     },
     **{
         (name, f"dimension D{order}"): Reference(
-            measure.dimension(order), bias, f"exact: Σ w^q r^((1-q) D) = 1, to {bias:g}"
+            measure.dimension(float(order)), bias, f"exact: Σ w^q r^((1-q) D) = 1, to {bias:g}"
         )
         for name, measure in SELF_SIMILAR.items()
         for order, bias in enumerate(_DIMENSION_BIAS[name])

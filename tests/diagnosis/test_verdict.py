@@ -8,7 +8,7 @@ import pytest
 from fracjax import Estimate, Status
 from fracjax.diagnosis import Chaos, Prediction, Verdict, judge, predict
 from fracjax.diagnosis.verdict import agrees, predictions
-from fracjax.estimators.jumps import Jumps
+from fracjax.estimators.roughness.jumps import Jumps
 
 
 def measured(low, high, status=Status.OK):

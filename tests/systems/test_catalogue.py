@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fracjax.estimators.lyapunov import lyapunov_spectrum
+from fracjax.estimators.chaos.lyapunov import lyapunov_spectrum
 from fracjax.systems import catalogue
 
 from references import REFERENCES

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fracjax.estimators.lyapunov import lyapunov_spectrum
+from fracjax.estimators.chaos.lyapunov import lyapunov_spectrum
 from fracjax.systems import flows
 from fracjax.systems.integrators import diffrax_step, leapfrog, rk4, yoshida4
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fracjax.estimators.lyapunov import lyapunov_spectrum
+from fracjax.estimators.chaos.lyapunov import lyapunov_spectrum
 from fracjax.systems import lattices, maps
 
 START = np.random.default_rng(3).uniform(size=16)

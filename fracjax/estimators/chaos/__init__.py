@@ -1,0 +1,1 @@
+"""How fast neighbouring states part: Lyapunov exponents, their directions and tests of chaos."""

@@ -1,0 +1,1 @@
+"""Dimensions of sets of points: box-counting, information, correlation, generalised."""

@@ -1,0 +1,1 @@
+"""How fast differences shrink with the step: Hölder exponents of objectives, series, slices."""
