@@ -5,6 +5,9 @@ from pathlib import Path
 
 from jaxtyping import install_import_hook
 
+# Workers share a GPU, if there is one.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
 # Before anything of the package is imported: shapes in signatures are checked in the tests.
 install_import_hook("fracjax", "beartype.beartype")
 

@@ -55,6 +55,9 @@ def lyapunov_spectrum(
     terminates has no infinite orbit: use `finite_time_growth`. In float32 some chaotic maps
     (logistic at r = 4, tent, Bernoulli) collapse onto short cycles: use float64.
 
+    Ensembles: `jax.vmap` over states, on a CPU in pieces of about a thousand
+    (`jax.lax.map(…, batch_size=1000)`), which stay in its cache and are up to twice as fast.
+
     The estimate can be differentiated with respect to whatever `step` closes over, or the
     state, in both modes (not with `target_stderr`). Reverse mode stores the orbit and its
     frames, and costs 2 to 3 times the forward pass. Gradients of exponents of a chaotic orbit
