@@ -238,7 +238,7 @@ def draw(curves: Sequence[Curve], title: str, path: Path) -> None:
             curve.rms,
             color=f"C{index % 10}",
             linestyle="--" if curve.sees == "series" else "-",
-            marker="osv^<>DPX*"[index % 10],
+            marker="osv^<>DPX*"[(index + 3 * (index // 10)) % 10],
             linewidth=2.5 if ours else 1,
             label=f"{curve.name} ({curve.sees})",
         )

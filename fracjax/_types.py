@@ -115,6 +115,6 @@ class Estimate:
         value, error = float(self.value), float(self.stderr)
         digits = 3
         if math.isfinite(value) and error > 0 and value != 0:  # two digits of the error
-            digits = min(max(3, math.ceil(math.log10(abs(value) / error)) + 2), 15)
+            digits = min(max(3, math.ceil(math.log10(abs(value) / error)) + 1), 15)
         low, high = float(self.low), float(self.high)
         return f"{value:.{digits}g} [{low:.{digits}g}, {high:.{digits}g}]{suffix}"
