@@ -140,6 +140,19 @@ def cantor_points(key):
 
 
 LN2_LN3 = np.log(2) / np.log(3)
+FIELD = signals.weierstrass_field(jax.random.key(3), 0.5, num_terms=16)
+SCALES = {"largest_scale": 0.1, "smallest_scale": 1e-3}
+
+
+def parameters(key):
+    return jax.random.uniform(key, (3,), minval=0.2, maxval=0.8)
+
+
+def points_of_parameters(params, key):
+    centres = jnp.stack([params, params + 0.1])
+    return estimators.local_holder_exponents(FIELD, centres, key, radius=0.05, **SCALES)
+
+
 HENON = value("henon", "exponents")
 
 CONTRACTS = {
@@ -218,6 +231,28 @@ CONTRACTS = {
         lambda growth, key: estimators.reward_exponent(growth, log_reward(growth)),
         gaussian_growth,
         0.1,
+    ),
+    "holder_exponent": Contract(
+        lambda params, key: estimators.holder_exponent(FIELD, params, key, **SCALES),
+        parameters,
+        0.5,
+        uses_key=True,
+        on_host=True,
+        single=0.1,
+    ),
+    "local_holder_exponents": Contract(
+        points_of_parameters, parameters, (0.5, 0.5), uses_key=True, on_host=True, single=0.1
+    ),
+    "perturbation_exponent": Contract(
+        lambda params, key: estimators.holder_exponent(
+            FIELD, params, key, method="paper", **SCALES
+        ),
+        parameters,
+        0.5,
+        bias=0.14,
+        uses_key=True,
+        on_host=True,
+        single=0.2,
     ),
     "exponent_from_lines": Contract(from_lines, brownian_lines, 0.5),
     "series_holder_exponent": Contract(
@@ -311,12 +346,9 @@ def test_every_estimator_is_listed():
         "finite_time_growth",
         "graph_box_dimension",
         "higuchi_fractal_dimension",
-        "holder_exponent",
         "katz_fractal_dimension",
         "linear_region",
-        "local_holder_exponents",
         "onto_span",
-        "perturbation_exponent",
         "smaller_alignment_index",
         "subspace_angles",
         "synchronised",
