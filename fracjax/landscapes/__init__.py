@@ -4,6 +4,18 @@ from fracjax.landscapes.grids import Grid as Grid
 from fracjax.landscapes.grids import line as line
 from fracjax.landscapes.grids import plane as plane
 from fracjax.landscapes.grids import zoom as zoom
+from fracjax.landscapes.planes import PlacedGrid as PlacedGrid
+from fracjax.landscapes.planes import principal_plane as principal_plane
+from fracjax.landscapes.planes import slice_through as slice_through
 from fracjax.landscapes.scan import scan as scan
 
-__all__ = ["Grid", "line", "plane", "scan", "zoom"]
+__all__ = [
+    "Grid",
+    "PlacedGrid",
+    "line",
+    "plane",
+    "principal_plane",
+    "scan",
+    "slice_through",
+    "zoom",
+]
