@@ -1,4 +1,4 @@
-"""The command line: `fracjax diagnose | train | reproduce | info`.
+"""The command line: `fracjax diagnose | scan | train | reproduce | info`.
 
 Typer, because a positional environment with a few options per command is its shape, it
 exits with code 2 on bad usage by itself, prints help in Rich (which draws the progress
@@ -14,6 +14,7 @@ import typer
 from fracjax.cli.diagnose import diagnose
 from fracjax.cli.info import info
 from fracjax.cli.reproduce import reproduce
+from fracjax.cli.scan import scan
 from fracjax.cli.train import train
 
 __all__ = ["app", "main"]
@@ -28,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(diagnose)
+app.command()(scan)
 app.command()(train)
 app.command()(reproduce)
 app.command()(info)

@@ -1,7 +1,6 @@
 """`fracjax diagnose`: is this policy's landscape smooth, or fractal?"""
 
 import dataclasses
-import hashlib
 import shlex
 import sys
 from pathlib import Path
@@ -9,6 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fracjax.cli.policies import (
+    NAMED_POLICIES,
+    digest,
+    load_environment_and_policy,
+    policy_name,
+)
 from fracjax.cli.runtime import (
     Report,
     bad_input_is_exit_code_2,
@@ -31,7 +36,6 @@ __all__ = ["diagnose"]
 _DEFAULT_CASES = ("acrobot", "pendulum")
 _DEFAULT_GAMMA = 0.99
 _MAX_STEPS = 1_000_000
-_NAMED_POLICIES = (None, "trained", "untrained")
 _TRAINING_SHOWN = ("algorithm", "seed", "steps", "return", "why")
 
 
@@ -151,14 +155,14 @@ def diagnose(
     configuration = {
         "command": "diagnose",
         **dataclasses.asdict(request),
-        "policy_digest": _digest(policy),
+        "policy_digest": digest(policy),
     }
     reports.check_output(out, configuration, overwrite=overwrite)
 
     cases, results = [], []
     with progress_bar() as report:
         for env, loaded in pairs:
-            title = f"{env.name}, {_policy_name(loaded.info.origin)}"
+            title = f"{env.name}, {policy_name(loaded.info.origin)}"
             finding = _run(request, env, loaded, title, report)
             case, result = _present(request, env, loaded, title, finding)
             cases.append(case)
@@ -184,32 +188,12 @@ def _with_companion(gamma: tuple[float, ...]) -> tuple[float, ...]:
     return (*gamma, round(shorter, 12) if shorter > 0 else gamma[0] / 2)
 
 
-def _policy_name(origin: str) -> str:
-    """Name a policy in headings."""
-    if origin == "shipped":
-        return "trained policy"
-    return "untrained policy" if origin.startswith("untrained") else f"policy {origin}"
-
-
-def _digest(policy: str | None) -> str | None:
-    """Fingerprint of a policy file or folder: another one under the same name is noticed."""
-    path = Path(policy) if policy else None
-    if path is None or not path.exists():
-        return None
-    files = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(str(file.relative_to(path)).encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 def _check(request: _Request) -> None:
     """Refuse what cannot work before anything is imported, compiled or written."""
     if not all(0 < gamma < 1 for gamma in request.gamma):
         msg = f"--gamma must lie inside (0, 1), but is {list(request.gamma)}."
         raise ValueError(msg)
-    if request.policy not in _NAMED_POLICIES and len(request.environments) > 1:
+    if request.policy not in NAMED_POLICIES and len(request.environments) > 1:
         msg = f"--policy {request.policy} needs the name of its environment."
         raise ValueError(msg)
     if len(set(request.gamma)) != len(request.gamma):
@@ -248,43 +232,22 @@ def _check(request: _Request) -> None:
 
 def _load(request: _Request, name: str, *, trust: bool) -> "tuple[Environment, Policy]":
     """Make the environment and read the policy that fits it."""
-    import jax
-
-    from fracjax.rl import envs, gallery, policies
-    from fracjax.rl.checkpoints import load
-
-    environment = envs.make(name, backend=request.backend, dtype=request.dtype)
+    environment, policy = load_environment_and_policy(
+        name,
+        request.policy,
+        backend=request.backend,
+        dtype=request.dtype,
+        seed=request.seed,
+        stochastic=request.stochastic,
+        trust=trust,
+    )
     if request.exponents > environment.state_size:
         msg = (
             f"--exponents must not exceed the {environment.state_size} coordinates of"
             f" {name}, but is {request.exponents}."
         )
         raise ValueError(msg)
-    shipped = name in gallery.shipped_names()
-    if request.policy in (None, "trained"):
-        if not shipped:
-            msg = (
-                f"no trained policy ships for {name}: give --policy FILE (`fracjax train {name}`"
-                " makes one) or --policy untrained."
-            )
-            raise ValueError(msg)
-        policy = gallery.shipped(name)
-    elif request.policy == "untrained":
-        key = jax.random.key(request.seed)
-        policy = (
-            policies.untrained(gallery.shipped(name), seed=request.seed)
-            if shipped
-            else policies.initialize(key, environment.observation_size, environment.action_size)
-        )
-    else:
-        policy = load(Path(str(request.policy)), environment=environment, trust=trust)
-        policy = policy.replace(
-            info=dataclasses.replace(policy.info, origin=Path(str(request.policy)).name)
-        )
-    if request.stochastic and policy.network.head == "deterministic":
-        msg = f"--stochastic needs a policy with noise, but {policy.info.origin} has none."
-        raise ValueError(msg)
-    return environment, policy.astype(request.dtype)
+    return environment, policy
 
 
 def _settings(request: _Request) -> "Settings":

@@ -66,15 +66,23 @@ def plane(
     key: Key,
     *,
     span: float = 0.2,
-    num_points: int = 49,
+    num_points: int | tuple[int, ...] = 49,
     kind: DirectionKind = "filter",
 ) -> Grid:
-    """Make a square plane through `params` along two random directions.
+    """Make a plane through `params` along two random directions.
 
     In thousands of dimensions random directions are orthogonal to a few per cent.
+
+    Args:
+        params: Centre.
+        key: Draws the directions.
+        span: Half the width along both.
+        num_points: Points along each direction, or along both.
+        kind: Of the directions.
     """
+    first, second = (num_points,) * 2 if isinstance(num_points, int) else num_points
     drawn = directions_.draw(kind, key, params, 2)
-    return Grid(drawn, (_axis(span, num_points), _axis(span, num_points)), kind)
+    return Grid(drawn, (_axis(span, first), _axis(span, second)), kind)
 
 
 def zoom(grid: Grid, factor: float) -> Grid:

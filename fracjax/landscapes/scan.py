@@ -52,8 +52,8 @@ def scan(
             for a chaotic objective. Chosen from the size of `params` if not given.
         num_directions: Pad the directions to so many, to share the compiled program of an
             estimator that used as many.
-        on_progress: Called with the number of points finished so far, those found on disk
-            included.
+        on_progress: Called with the number of points finished so far; with a store first
+            with the number found there.
         store: Folder to keep the values in, new, empty, or of the same scan.
         config: What the objective is, as JSON values (environment, discount, data): the store
             cannot tell from the function, and compares this instead.
@@ -136,14 +136,17 @@ def _fill(
     on_progress: Callable[[int], None] | None,
 ) -> np.ndarray:
     """Read the blocks that are there, evaluate and write the others."""
-    blocks = []
-    for block in range(store.num_blocks):
+    blocks = [store.read(block) for block in range(store.num_blocks)]
+    done = sum(len(values) for values in blocks if values is not None)
+    if on_progress is not None:
+        on_progress(done)
+    for block, found in enumerate(blocks):
+        if found is not None:
+            continue
         start, stop = store.bounds(block)
-        values = store.read(block)
-        if values is None:
-            values = evaluate(start, stop)
-            store.write(block, values)
-        blocks.append(values)
+        values = blocks[block] = evaluate(start, stop)
+        store.write(block, values)
+        done += stop - start
         if on_progress is not None:
-            on_progress(stop)
-    return np.concatenate(blocks)
+            on_progress(done)
+    return np.concatenate([values for values in blocks if values is not None])

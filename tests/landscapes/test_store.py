@@ -80,7 +80,7 @@ def test_an_interrupted_scan_goes_on_with_the_same_bytes(tmp_path, counted):
     progress = []
     run(tmp_path / "cut", on_progress=progress.append)
     assert counted == [64, 64, 64, 64, 64, 64, 57]
-    assert progress == [64, 128, 192, 256, 320, 384, 441]
+    assert progress == [192, 256, 320, 384, 441]
     assert data_files(tmp_path / "cut") == data_files(tmp_path / "whole")
 
 

@@ -1,0 +1,90 @@
+"""The policy that a command is about: from a file, from the gallery, or untrained."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fracjax.rl.environment import Environment
+    from fracjax.rl.policies import Policy
+
+__all__ = ["NAMED_POLICIES", "digest", "load_environment_and_policy", "policy_name"]
+
+NAMED_POLICIES = (None, "trained", "untrained")
+
+
+def policy_name(origin: str) -> str:
+    """Name a policy in headings."""
+    if origin == "shipped":
+        return "trained policy"
+    return "untrained policy" if origin.startswith("untrained") else f"policy {origin}"
+
+
+def digest(policy: str | None) -> str | None:
+    """Fingerprint of a policy file or folder: another one under the same name is noticed."""
+    path = Path(policy) if policy else None
+    if path is None or not path.exists():
+        return None
+    files = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
+    found = hashlib.sha256()
+    for file in files:
+        found.update(str(file.relative_to(path)).encode())
+        found.update(file.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def load_environment_and_policy(
+    name: str,
+    policy: str | None,
+    *,
+    backend: str | None,
+    dtype: str,
+    seed: int,
+    stochastic: bool,
+    trust: bool,
+) -> "tuple[Environment, Policy]":
+    """Make the environment and read the policy that fits it.
+
+    Args:
+        name: Environment.
+        policy: A file or folder, "trained" (also None) or "untrained".
+        backend: Physics backend of a Brax environment.
+        dtype: Precision of both.
+        seed: Of an untrained policy.
+        stochastic: Whether the policy must have noise.
+        trust: Whether a pickle may be read.
+
+    Raises:
+        ValueError: If there is no such environment or policy, or they do not fit.
+        OSError: If the file cannot be read.
+    """
+    import jax
+
+    from fracjax.rl import envs, gallery, policies
+    from fracjax.rl.checkpoints import load
+
+    environment = envs.make(name, backend=backend, dtype=dtype)
+    shipped = name in gallery.shipped_names()
+    if policy in (None, "trained"):
+        if not shipped:
+            msg = (
+                f"no trained policy ships for {name}: give --policy FILE (`fracjax train {name}`"
+                " makes one) or --policy untrained."
+            )
+            raise ValueError(msg)
+        found = gallery.shipped(name)
+    elif policy == "untrained":
+        key = jax.random.key(seed)
+        found = (
+            policies.untrained(gallery.shipped(name), seed=seed)
+            if shipped
+            else policies.initialize(key, environment.observation_size, environment.action_size)
+        )
+    else:
+        found = load(Path(str(policy)), environment=environment, trust=trust)
+        found = found.replace(info=dataclasses.replace(found.info, origin=Path(str(policy)).name))
+    if stochastic and found.network.head == "deterministic":
+        msg = f"--stochastic needs a policy with noise, but {found.info.origin} has none."
+        raise ValueError(msg)
+    return environment, found.astype(dtype)
