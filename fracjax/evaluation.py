@@ -16,8 +16,9 @@ import numpy as np
 from fracjax import devices as devices_
 from fracjax import tree
 from fracjax._types import Key, Objective, PyTree
+from fracjax.liveness import peak_bytes
 
-__all__ = ["cache_chunk_size", "map_combinations", "map_points"]
+__all__ = ["cache_chunk_size", "chunk_bytes", "map_combinations", "map_points"]
 
 _CACHE_BYTES = 512 * 1024
 _ACCELERATOR_BYTES = 256 * 1024 * 1024
@@ -120,6 +121,25 @@ def map_points(
         if on_progress is not None:
             on_progress(start + keep)
     return jax.tree.map(lambda *parts: np.concatenate(parts), *finished)
+
+
+def chunk_bytes(function: Callable, rows: PyTree, *shared: PyTree, chunk_size: int) -> int:
+    """Bound the memory that one device needs for a chunk of `map_points`, in bytes.
+
+    Args:
+        function: See `map_points`.
+        rows: See `map_points`; shapes are enough.
+        *shared: See `map_points`; shapes are enough.
+        chunk_size: Points that one device evaluates together.
+    """
+
+    def chunk(part: PyTree, *shared: PyTree) -> PyTree:
+        return jax.vmap(lambda row: function(row, *shared))(part)
+
+    shapes = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((chunk_size, *leaf.shape[1:]), leaf.dtype), rows
+    )
+    return peak_bytes(chunk, shapes, *shared)
 
 
 @functools.lru_cache(maxsize=64)

@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray
 
 from fracjax import landscapes
+from fracjax._types import Estimate, Status
 
 PARAMS = {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}
 
@@ -25,7 +27,9 @@ def test_values_are_those_of_the_points():
 
 def test_padding_the_directions_changes_nothing():
     grid = landscapes.line(PARAMS, jax.random.key(0), num_points=9)
-    plain = landscapes.scan(objective, PARAMS, grid, jax.random.key(1), chunk_size=4)
+    plain = landscapes.scan(
+        objective, PARAMS, grid, jax.random.key(1), chunk_size=4, evaluator="plain"
+    )
     padded = landscapes.scan(
         objective, PARAMS, grid, jax.random.key(1), chunk_size=4, num_directions=16
     )
@@ -52,3 +56,109 @@ def test_nonfinite_values_are_kept():
 def test_bad_grids(arguments):
     with pytest.raises(ValueError, match="must be at least"):
         landscapes.line(PARAMS, jax.random.key(0), **arguments)
+
+
+def test_outputs_by_name(tmp_path):
+    """A dict, and an estimate in it, become variables; the same from a store."""
+
+    def measured(params, key):
+        level = jnp.sum(params["b"])
+        estimate = Estimate(level, 0.1 * level, level - 1, level + 1, jnp.int32(Status.OK))
+        return {"exponent": estimate, "spectrum": params["b"]}
+
+    grid = landscapes.line(PARAMS, jax.random.key(0), num_points=9)
+    data = landscapes.scan(measured, PARAMS, grid, jax.random.key(1))
+    assert set(data) == {
+        "exponent",
+        "exponent_stderr",
+        "exponent_low",
+        "exponent_high",
+        "exponent_status",
+        "spectrum",
+    }
+    assert data["spectrum"].dims == ("a", "spectrum_output")
+    assert data["exponent_status"].dtype == np.int32
+    np.testing.assert_allclose(data["exponent"], data["spectrum"].sum("spectrum_output"), rtol=1e-6)
+    kept = landscapes.scan(measured, PARAMS, grid, jax.random.key(1), store=tmp_path / "scan")
+    xarray.testing.assert_equal(kept.drop_vars("done").load(), data)
+
+
+def test_replicates_give_means_and_standard_errors():
+    """Noise of standard deviation 2 in 64 replicates: .25, and as much scatter of the means."""
+
+    def noisy(params, key):
+        return jnp.sum(params["b"]) + 2 * jax.random.normal(key)
+
+    grid = landscapes.line(PARAMS, jax.random.key(0), num_points=400)
+    settings = {"num_replicates": 64, "common_random_numbers": False}
+    data = landscapes.scan(noisy, PARAMS, grid, jax.random.key(1), **settings)
+    exact = landscapes.scan(lambda p, k: jnp.sum(p["b"]), PARAMS, grid, jax.random.key(1))
+    assert float(data["stderr"].mean()) == pytest.approx(0.25, abs=0.005)  # 4 standard errors
+    scores = (data["value"] - exact["value"]) / data["stderr"]
+    assert float(scores.std()) == pytest.approx(1.0, abs=0.15)
+    assert abs(float(scores.mean())) < 4 / 20
+    settings["common_random_numbers"] = True
+    shared = landscapes.scan(noisy, PARAMS, grid, jax.random.key(1), **settings)
+    difference = shared["value"] - exact["value"]
+    np.testing.assert_allclose(difference, difference[0], atol=1e-5)
+
+
+def test_own_keys_depend_on_the_place_alone():
+    def drawn(params, key):
+        return jax.random.normal(key)
+
+    grid = landscapes.plane(PARAMS, jax.random.key(0), num_points=(5, 7))
+    key = jax.random.key(1)
+    expected = [jax.random.normal(jax.random.fold_in(key, i)) for i in range(35)]
+    for evaluator in ("plain", "affine"):
+        data = landscapes.scan(
+            drawn, PARAMS, grid, key, common_random_numbers=False, evaluator=evaluator
+        )
+        np.testing.assert_array_equal(data["value"].values.ravel(), expected)
+
+
+def test_both_evaluators_agree_to_rounding():
+    params = {"w": jax.random.normal(jax.random.key(5), (4, 4)), "b": jnp.ones(4)}
+
+    def network(params, key):
+        x = jax.random.normal(key, (4,))
+        return jax.lax.fori_loop(0, 20, lambda _, x: jnp.tanh(params["w"].T @ x + params["b"]), x)
+
+    grid = landscapes.plane(params, jax.random.key(0), num_points=(5, 7))
+    plain, affine = (
+        landscapes.scan(network, params, grid, jax.random.key(1), evaluator=name)
+        for name in ("plain", "affine")
+    )
+    np.testing.assert_allclose(plain["value"], affine["value"], rtol=2e-5, atol=2e-5)
+    assert (plain.attrs["evaluator"], affine.attrs["evaluator"]) == ("plain", "affine")
+
+
+def test_a_bound_of_memory_shrinks_the_chunk():
+    params = {"w": jnp.ones((256, 256))}
+
+    def layer(params, key):
+        return jnp.sum(jnp.tanh(params["w"] @ params["w"]))
+
+    grid = landscapes.line(params, jax.random.key(0), num_points=33)
+    settings = {"evaluator": "plain"}
+    free = landscapes.scan(layer, params, grid, jax.random.key(1), **settings)
+    # 256 KiB a matrix, a few of them a point, on all devices.
+    memory = 8 * 2**20 * jax.local_device_count()
+    bound = landscapes.scan(layer, params, grid, jax.random.key(1), memory=memory, **settings)
+    assert bound.attrs["chunk_size"] < free.attrs["chunk_size"]
+    np.testing.assert_allclose(free["value"], bound["value"], rtol=1e-4)
+    with pytest.raises(ValueError, match="One point needs"):
+        landscapes.scan(layer, params, grid, jax.random.key(1), memory=2**18, **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"num_replicates": 0}, "num_replicates"),
+        ({"chunk_size": 0}, "chunk_size"),
+    ],
+)
+def test_bad_settings(settings, named):
+    grid = landscapes.line(PARAMS, jax.random.key(0), num_points=9)
+    with pytest.raises(ValueError, match=named):
+        landscapes.scan(objective, PARAMS, grid, jax.random.key(1), **settings)

@@ -1,5 +1,6 @@
 """Scans on disk: any interruption, then the same bytes."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,15 +12,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray
 import zarr
 
 from fracjax import landscapes
+from fracjax.landscapes.evaluators import Evaluator
 from fracjax.landscapes.scan import scan
+from fracjax.landscapes.store import tile_shape
 
 PARAMS = {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}
 GRID = landscapes.plane(PARAMS, jax.random.key(0), span=0.5, num_points=21)  # 441 points
 KEY = jax.random.key(1)
-CHUNK = 2  # 64 points a block, 7 blocks
+CHUNK = 64  # blocks of 3 rows, 63 points: 7 blocks
 
 
 def objective(params, key):
@@ -31,7 +35,13 @@ def objective(params, key):
 
 
 def run(folder, **settings):
-    settings = {"chunk_size": CHUNK, "store": folder, "config": {"name": "toy"}, **settings}
+    settings = {
+        "chunk_size": CHUNK,
+        "evaluator": "plain",
+        "store": folder,
+        "config": {"name": "toy"},
+        **settings,
+    }
     return scan(settings.pop("objective", objective), PARAMS, GRID, KEY, **settings)
 
 
@@ -43,23 +53,23 @@ def data_files(folder):
 def counted(monkeypatch):
     """Points evaluated, call by call."""
     calls = []
-    module = sys.modules["fracjax.landscapes.scan"]
-    original = module.map_combinations
+    original = Evaluator.__call__
 
-    def counting(objective, params, directions, rows, *arguments, **settings):
-        calls.append(len(rows[0]))
-        return original(objective, params, directions, rows, *arguments, **settings)
+    def counting(self, objective, params, directions, points, *arguments, **settings):
+        calls.append(len(points[0]))
+        return original(self, objective, params, directions, points, *arguments, **settings)
 
-    monkeypatch.setattr(module, "map_combinations", counting)
+    monkeypatch.setattr(Evaluator, "__call__", counting)
     return calls
 
 
 def test_a_store_holds_what_a_scan_in_memory_gives(tmp_path, counted):
-    plain = scan(objective, PARAMS, GRID, KEY, chunk_size=CHUNK)
+    plain = scan(objective, PARAMS, GRID, KEY, chunk_size=CHUNK, evaluator="plain")
     kept = run(tmp_path / "scan")
     assert not np.isfinite(plain["value"]).all()
     np.testing.assert_array_equal(plain["value"], kept["value"])
-    assert counted == [441, 64, 64, 64, 64, 64, 64, 57]
+    assert kept["done"].all()
+    assert counted == [441, 63, 63, 63, 63, 63, 63, 63]
     before = data_files(tmp_path / "scan")
     again = run(tmp_path / "scan")
     np.testing.assert_array_equal(plain["value"], again["value"])
@@ -67,47 +77,62 @@ def test_a_store_holds_what_a_scan_in_memory_gives(tmp_path, counted):
     assert data_files(tmp_path / "scan") == before
 
 
+def test_other_programs_read_the_store(tmp_path):
+    kept = run(tmp_path / "scan")
+    with xarray.open_zarr(tmp_path / "scan", chunks=None) as data:
+        np.testing.assert_array_equal(data["value"].sel(a=0.5), kept["value"].sel(a=0.5))
+        np.testing.assert_array_equal(data["b"], GRID.axes[1])
+
+
 def test_an_interrupted_scan_goes_on_with_the_same_bytes(tmp_path, counted):
     run(tmp_path / "whole")
     del counted[:]
 
     def stop(done):
-        if done >= 192:
+        if done >= 189:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut", on_progress=stop)
+    half = landscapes.open_scan(tmp_path / "cut")
+    assert half["done"].sum() == 126  # the third block was evaluated, but not written
+    assert half["value"].where(~half["done"]).isnull().all()
     progress = []
     run(tmp_path / "cut", on_progress=progress.append)
-    assert counted == [64, 64, 64, 64, 64, 64, 57]
-    assert progress == [192, 256, 320, 384, 441]
+    assert counted == [63] * 8
+    assert progress[0] == 126
+    assert progress[-1] == 441
     assert data_files(tmp_path / "cut") == data_files(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "remove"])
-def test_a_damaged_block_is_evaluated_again(tmp_path, counted, damage):
+@pytest.mark.parametrize("name", ["value", "done"])
+def test_a_damaged_block_is_evaluated_again(tmp_path, counted, damage, name):
     run(tmp_path / "scan")
     whole = data_files(tmp_path / "scan")
-    (path,) = [p for p in whole if p.parts[-3:] == ("c", "3", "0")]
-    file, content = tmp_path / "scan" / path, bytearray(whole[path])
-    content[100] ^= 1
+    file = tmp_path / "scan" / name / "c" / "3" / "0"
+    file = file / "0" if name == "value" else file
+    content = bytearray(file.read_bytes())
+    content[40] ^= 1
     if damage == "remove":
         file.unlink()
     else:
-        file.write_bytes({"flip": content, "truncate": content[:90], "empty": b""}[damage])
+        file.write_bytes({"flip": content, "truncate": content[:30], "empty": b""}[damage])
     del counted[:]
     run(tmp_path / "scan")
-    assert counted == [64]
+    assert counted == [63]
     assert data_files(tmp_path / "scan") == whole
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"chunk_size": 4}, "chunk size: 2 there, 4 now"),
+        ({"chunk_size": 4}, "chunk size: 64 there, 4 now"),
+        ({"evaluator": "affine"}, "evaluator: plain there, affine now"),
+        ({"num_replicates": 2}, "replicates: 1 there, 2 now"),
+        ({"common_random_numbers": False}, "common random numbers"),
         ({"config": {"name": "other"}}, "config"),
         ({"objective": lambda p, k: objective(p, k)[0]}, "outputs"),
-        ({"num_directions": 8}, "directions"),
     ],
 )
 def test_another_scan_is_refused_and_nothing_changes(tmp_path, change, named):
@@ -116,6 +141,39 @@ def test_another_scan_is_refused_and_nothing_changes(tmp_path, change, named):
     with pytest.raises(ValueError, match=named):
         run(tmp_path / "scan", **change)
     assert data_files(tmp_path / "scan") == before
+
+
+def test_the_evaluator_that_a_store_began_with_goes_on(tmp_path):
+    """Measured once: a resumed scan does not measure again, whatever it would find."""
+    run(tmp_path / "scan", evaluator="affine", chunk_size=None)
+    again = run(tmp_path / "scan", evaluator="auto", chunk_size=None)
+    assert (again.attrs["evaluator"], again.attrs["chunk_size"]) == ("affine", 32)
+
+
+def test_a_measured_choice_is_noted(tmp_path):
+    data = run(tmp_path / "scan", evaluator="auto", chunk_size=None)
+    notes = json.loads(data.attrs["manifest"])["notes"]
+    assert notes["plain points per second"] > 0
+    assert "evaluator" in notes
+
+
+@pytest.mark.parametrize(
+    ("shape", "points", "tile"),
+    [
+        ((301, 301), 2048, (6, 301)),
+        ((301, 301), 100, (1, 100)),
+        ((7,), 100, (7,)),
+        ((31, 31, 31), 2000, (2, 31, 31)),
+        ((31, 31, 31), 62, (1, 2, 31)),
+    ],
+)
+def test_tiles(shape, points, tile):
+    assert tile_shape(shape, points) == tile
+
+
+def test_names_that_the_scan_uses_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="'done'"):
+        run(tmp_path / "scan", objective=lambda p, k: {"done": jnp.sum(p["b"])})
 
 
 def test_what_is_no_store_is_left_alone(tmp_path):
@@ -156,14 +214,14 @@ def test_killed_without_warning(tmp_path):
         f"test_store.run({str(tmp_path / 'cut')!r}, on_progress=lambda done: time.sleep(0.3))"
     )
     process = subprocess.Popen([sys.executable, "-c", code])
-    block = tmp_path / "cut" / "value" / "c" / "1" / "0"
+    block = tmp_path / "cut" / "done" / "c" / "1" / "0"
     deadline = time.monotonic() + 120
     while not block.exists() and time.monotonic() < deadline:
         assert process.poll() is None
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert not (tmp_path / "cut" / "value" / "c" / "6" / "0").exists()
+    assert not landscapes.open_scan(tmp_path / "cut")["done"].all()
     (tmp_path / "cut" / "value" / "c" / "2.abc.partial").write_bytes(b"half")
     np.testing.assert_array_equal(run(tmp_path / "cut")["value"], whole["value"])
     assert data_files(tmp_path / "cut") == data_files(tmp_path / "whole")
