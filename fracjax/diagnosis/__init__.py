@@ -14,6 +14,7 @@ from fracjax.diagnosis.findings import Problem as Problem
 from fracjax.diagnosis.findings import Settings as Settings
 from fracjax.diagnosis.findings import Slices as Slices
 from fracjax.diagnosis.findings import Verdict as Verdict
+from fracjax.diagnosis.maps import fractality as fractality
 from fracjax.diagnosis.policies import problem_of_policy as problem_of_policy
 from fracjax.diagnosis.run import diagnose as diagnose
 from fracjax.diagnosis.summary import summary as summary
@@ -30,6 +31,7 @@ __all__ = [
     "Slices",
     "Verdict",
     "diagnose",
+    "fractality",
     "judge",
     "predict",
     "problem_of_policy",

@@ -51,6 +51,7 @@ class Problem:
         alive: Whether a state has not terminated.
         observable: Reward of the step that led to a state.
         reference: Objective and parameters in double precision, if `objective` is not.
+        step_at: The closed loop at any parameters, for maps of the exponent.
     """
 
     step: StepFunction
@@ -65,6 +66,7 @@ class Problem:
     alive: Callable[[PyTree], Bool[Array, ""]] | None = None
     observable: Callable[[PyTree], Float[Array, ""]] | None = None
     reference: tuple[Objective, PyTree] | None = None
+    step_at: Callable[[PyTree], StepFunction] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

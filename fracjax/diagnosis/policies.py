@@ -80,6 +80,7 @@ def problem_of_policy(
         alive=lambda tracked: tracked.alive,
         observable=lambda tracked: tracked.reward,
         reference=precise,
+        step_at=lambda params: tracked_loop(environment, policy, params),
     )
 
 

@@ -158,10 +158,8 @@ class _Job:
         where = tuple(slice(0, size) for size in self._grid.shape)
         values = self._evaluate(evaluator, where, on_progress)
         names = tuple(self._axes)
-        variables = {
-            name: ((*names, *output_dimensions(name, values[name].ndim - len(names))), values[name])
-            for name in self._outputs
-        }
+        further = output_dimensions({name: o.shape for name, o in self._outputs.items()})
+        variables = {name: ((*names, *further[name]), values[name]) for name in self._outputs}
         manifest = self._manifest(evaluator, notes)
         attrs = dataset_attributes(manifest)
         return xarray.Dataset(variables, coords=self._axes, attrs=attrs)
@@ -309,7 +307,7 @@ def _sharing_a_program(
         on_progress=on_progress,
     )
     names = axis_names(len(grid.axes))
-    dims = (*names, *output_dimensions("value", values.ndim - 1))
+    dims = (*names, *output_dimensions({"value": values.shape[1:]})["value"])
     return xarray.Dataset(
         {"value": (dims, values.reshape(grid.shape + values.shape[1:]))},
         coords=dict(zip(names, grid.axes, strict=True)),

@@ -66,10 +66,23 @@ def axis_names(num_axes: int) -> tuple[str, ...]:
     return _COORDINATES[:num_axes]
 
 
-def output_dimensions(name: str, number: int) -> tuple[str, ...]:
-    """Names of the further dimensions of an output that is an array."""
-    prefix = "" if name == "value" else f"{name}_"
-    return tuple(f"{prefix}output{index or ''}" for index in range(number))
+def output_dimensions(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[str, ...]]:
+    """Name the further dimensions of outputs that are arrays; equal sizes share a name.
+
+    Args:
+        shapes: Shape of every output at one point. The first size is called `output`, others
+            `output1` and so on.
+    """
+    names: dict[tuple[int, int], str] = {}
+    found: dict[str, tuple[str, ...]] = {}
+    for output in sorted(shapes, key=lambda name: (name != "value", name)):
+        shape, dimensions = shapes[output], []
+        for axis, size in enumerate(shape):
+            place = (size, shape[:axis].count(size))  # an axis cannot have a name twice
+            names.setdefault(place, f"output{len(names) or ''}")
+            dimensions.append(names[place])
+        found[output] = tuple(dimensions)
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,8 +285,8 @@ def _create(folder: Path, wanted: dict[str, Any], axes: Mapping[str, np.ndarray]
     for name, axis in axes.items():
         group.create_array(name, data=np.asarray(axis, np.float64), dimension_names=(name,))
     arrays = {**wanted["outputs"], _DONE: [[], "|b1"]}
+    further = output_dimensions({name: tuple(shape) for name, (shape, _) in arrays.items()})
     for name, (outputs, dtype) in arrays.items():
-        extra = output_dimensions(name, len(outputs))
         group.create_array(
             name,
             shape=(*wanted["shape"], *outputs),
@@ -281,7 +294,7 @@ def _create(folder: Path, wanted: dict[str, Any], axes: Mapping[str, np.ndarray]
             dtype=dtype,
             fill_value=_fill_value(np.dtype(dtype)),
             compressors=[Crc32cCodec()],
-            dimension_names=(*axes, *extra),
+            dimension_names=(*axes, *further[name]),
         )
     with warnings.catch_warnings():  # Zarr warns that version 3 has not settled the format
         warnings.simplefilter("ignore")

@@ -76,11 +76,26 @@ def test_outputs_by_name(tmp_path):
         "exponent_status",
         "spectrum",
     }
-    assert data["spectrum"].dims == ("a", "spectrum_output")
+    assert data["spectrum"].dims == ("a", "output")
     assert data["exponent_status"].dtype == np.int32
-    np.testing.assert_allclose(data["exponent"], data["spectrum"].sum("spectrum_output"), rtol=1e-6)
+    np.testing.assert_allclose(data["exponent"], data["spectrum"].sum("output"), rtol=1e-6)
     kept = landscapes.scan(measured, PARAMS, grid, jax.random.key(1), store=tmp_path / "scan")
     xarray.testing.assert_equal(kept.drop_vars("done").load(), data)
+
+
+def test_outputs_of_one_size_share_a_dimension(tmp_path):
+    def measured(params, key):
+        row = params["w"][0]
+        return {"value": row[:2], "matrix": jnp.outer(row, row), "table": params["w"]}
+
+    grid = landscapes.line(PARAMS, jax.random.key(0), num_points=9)
+    data = landscapes.scan(measured, PARAMS, grid, jax.random.key(1), store=tmp_path / "scan")
+    assert data["value"].dims == ("a", "output")
+    assert data["matrix"].dims == ("a", "output1", "output2")
+    assert data["table"].dims == ("a", "output", "output1")
+    np.testing.assert_array_equal(
+        data["matrix"], data["table"][:, 0].values[:, :, None] * data["table"][:, 0].values[:, None]
+    )
 
 
 def test_replicates_give_means_and_standard_errors():
