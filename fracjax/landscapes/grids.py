@@ -1,6 +1,9 @@
 """Grids of points along directions through parameter space."""
 
 import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,24 +11,27 @@ import numpy as np
 
 from fracjax import directions as directions_
 from fracjax._types import Key, PyTree
-from fracjax.directions import DirectionKind
+from fracjax.directions import DirectionKind, Vectors
 
-__all__ = ["Grid", "line", "plane", "zoom"]
+__all__ = ["Grid", "along", "box", "line", "plane", "zoom"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """A line or plane of points: params + a u + b v.
+    """Points of a line, a plane or a box of any number of axes: params + a u + b v + ….
 
     Attributes:
         directions: Directions stacked along a leading axis, one per axis of the grid.
         axes: Coordinates along each direction, in units of the direction.
         kind: How the directions were made.
+        details: What else is known of them (eigenvalues, method, explained variance), in
+            JSON's types: strings, numbers, lists.
     """
 
     directions: PyTree
     axes: tuple[np.ndarray, ...]
     kind: str
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -35,17 +41,101 @@ class Grid:
     @property
     def size(self) -> int:
         """Number of points."""
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
+
+
+def per_axis(name: str, given: Any, num_axes: int) -> tuple:
+    """Repeat one setting for every axis, or check that there is one for each."""
+    if not isinstance(given, tuple):
+        return (given,) * num_axes
+    if len(given) != num_axes:
+        msg = (
+            f"Argument `{name}` must be one number or one per axis ({num_axes}),"
+            f" but has {len(given)}."
+        )
+        raise ValueError(msg)
+    return given
 
 
 def _axis(span: float, num_points: int) -> np.ndarray:
-    if num_points < 2 or not span > 0:
+    if num_points < 2 or not 0 < span < math.inf:
         msg = (
             "Arguments `num_points` and `span` must be at least 2 and positive,"
             f" but are {num_points} and {span}."
         )
         raise ValueError(msg)
     return np.linspace(-span, span, num_points)
+
+
+def along(
+    directions: PyTree,
+    *,
+    span: float | tuple[float, ...] = 0.2,
+    num_points: int | tuple[int, ...] = 49,
+    kind: str = "given",
+    details: Mapping[str, Any] | None = None,
+) -> Grid:
+    """Make a grid along given directions, one axis for each.
+
+    Args:
+        directions: Pytree like the parameters with a leading axis on every leaf, as
+            `directions.draw` and `load_directions` return.
+        span: Half the width along all axes, or along each.
+        num_points: Points along all axes, or along each.
+        kind: How the directions were made.
+        details: See `Grid`.
+
+    Raises:
+        ValueError: If leaves have different leading axes, or a setting is out of range.
+    """
+    counts = sorted({np.shape(leaf)[:1] for leaf in jax.tree.leaves(directions)})
+    if len(counts) != 1 or counts[0] in ((), (0,)):
+        msg = (
+            "Argument `directions` must have one leading axis of the same length on every leaf,"
+            f" but the leaves have {[count[0] if count else None for count in counts]}."
+        )
+        raise ValueError(msg)
+    num_axes = counts[0][0]
+    spans = per_axis("span", span, num_axes)
+    sizes = per_axis("num_points", num_points, num_axes)
+    axes = tuple(_axis(*each) for each in zip(spans, sizes, strict=True))
+    return Grid(directions, axes, kind, dict(details or {}))
+
+
+def box(
+    params: PyTree,
+    key: Key,
+    *,
+    span: float | tuple[float, ...] = 0.2,
+    num_points: int | tuple[int, ...] = 33,
+    num_axes: int = 3,
+    kind: DirectionKind = "filter",
+    vectors: Vectors = "scaled",
+) -> Grid:
+    """Make a grid of any number of axes around `params` along random directions.
+
+    In thousands of dimensions random directions are orthogonal to a few per cent; those of
+    kind `"orthonormal"` are to rounding.
+
+    Args:
+        params: Centre.
+        key: Draws the directions; a grid of fewer axes has the first of them.
+        span: Half the width along all axes, or along each. In units of the direction: of
+            each filter's length for `"filter"`, else of the root-mean-square change.
+        num_points: Points along all axes, or along each.
+        num_axes: Number of directions.
+        kind: Of the directions, see `directions.draw`.
+        vectors: What biases do in `"filter"`, see `directions.filter_normalized`.
+
+    Raises:
+        ValueError: If a setting is out of range, or tuples do not have one entry per axis.
+    """
+    if num_axes < 1:
+        msg = f"Argument `num_axes` must be positive, but is {num_axes}."
+        raise ValueError(msg)
+    drawn = directions_.draw(kind, key, params, num_axes, vectors=vectors)
+    details = {"vectors": vectors} if kind == "filter" else {}
+    return along(drawn, span=span, num_points=num_points, kind=kind, details=details)
 
 
 def line(
@@ -55,34 +145,27 @@ def line(
     span: float = 0.2,
     num_points: int = 257,
     kind: DirectionKind = "filter",
+    vectors: Vectors = "scaled",
 ) -> Grid:
     """Make a line through `params`, from -span to span along one random direction."""
-    drawn = directions_.draw(kind, key, params, 1)
-    return Grid(drawn, (_axis(span, num_points),), kind)
+    return box(
+        params, key, span=span, num_points=num_points, num_axes=1, kind=kind, vectors=vectors
+    )
 
 
 def plane(
     params: PyTree,
     key: Key,
     *,
-    span: float = 0.2,
+    span: float | tuple[float, ...] = 0.2,
     num_points: int | tuple[int, ...] = 49,
     kind: DirectionKind = "filter",
+    vectors: Vectors = "scaled",
 ) -> Grid:
-    """Make a plane through `params` along two random directions.
-
-    In thousands of dimensions random directions are orthogonal to a few per cent.
-
-    Args:
-        params: Centre.
-        key: Draws the directions.
-        span: Half the width along both.
-        num_points: Points along each direction, or along both.
-        kind: Of the directions.
-    """
-    first, second = (num_points,) * 2 if isinstance(num_points, int) else num_points
-    drawn = directions_.draw(kind, key, params, 2)
-    return Grid(drawn, (_axis(span, first), _axis(span, second)), kind)
+    """Make a plane through `params` along two random directions; see `box`."""
+    return box(
+        params, key, span=span, num_points=num_points, num_axes=2, kind=kind, vectors=vectors
+    )
 
 
 def zoom(grid: Grid, factor: float) -> Grid:

@@ -1,4 +1,4 @@
-"""Lines and planes through given points: between policies, along a recorded path."""
+"""Slices through given points: between policies, along a recorded path."""
 
 import dataclasses
 import math
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fracjax._types import PyTree
-from fracjax.landscapes.grids import Grid
+from fracjax.landscapes.grids import Grid, per_axis
 
 __all__ = ["PlacedGrid", "principal_plane", "slice_through"]
 
@@ -26,7 +26,8 @@ class PlacedGrid:
     orthogonal and have root mean square 1.
 
     Attributes:
-        grid: The line or plane, with `centre` at its origin.
+        grid: The line, plane or box, with `centre` at its origin. Its `details` repeat the
+            numbers below as lists, so that a scan of it is stored with them.
         centre: Parameters at the origin.
         coordinates: Where the given points are, (points, axes).
         residual: Root-mean-square distance of every point from the slice, (points,).
@@ -44,7 +45,7 @@ class PlacedGrid:
 
 
 def slice_through(
-    points: Sequence[PyTree], *, num_points: int = 49, margin: float = 0.5
+    points: Sequence[PyTree], *, num_points: int | tuple[int, ...] = 49, margin: float = 0.5
 ) -> PlacedGrid:
     """Make the line through two points, or the plane through three.
 
@@ -52,7 +53,7 @@ def slice_through(
 
     Args:
         points: Two or three pytrees of the same structure and shapes.
-        num_points: Points along each axis.
+        num_points: Points along all axes, or along each.
         margin: How far the grid reaches beyond the points, as a share of their extent.
 
     Raises:
@@ -82,13 +83,16 @@ def principal_plane(
     *,
     num_axes: int = 2,
     centre: Centre = "last",
-    num_points: int = 49,
+    num_points: int | tuple[int, ...] = 49,
     margin: float = 0.25,
 ) -> PlacedGrid:
-    """Make the line or plane along which a recorded path moves most.
+    """Make the line, plane or box along which a recorded path moves most.
 
     Principal components by the Gram matrix of the snapshots in float64, which needs
     snapshots × parameters numbers and no covariance matrix.
+
+    The path is off the slice by `residual`, snapshot by snapshot: what it met there is not
+    what the slice shows below it.
 
     Do not read a curved path in this plane as a curved valley: the principal components of a
     random walk in many dimensions are cosines, and two of them explain 76 % of it (around
@@ -97,10 +101,10 @@ def principal_plane(
 
     Args:
         path: Snapshots in order, at least three, as pytrees of one structure.
-        num_axes: 1 or 2.
+        num_axes: 1, 2 or 3.
         centre: Origin of the grid, and what distances are counted from: the last snapshot
             (Li et al.) or the mean.
-        num_points: Points along each axis.
+        num_points: Points along all axes, or along each.
         margin: How far the grid reaches beyond the path, as a share of its extent.
 
     Raises:
@@ -110,8 +114,8 @@ def principal_plane(
         Li et al. (2018), arXiv 1712.09913. Antognini and Sohl-Dickstein (2018), PCA of high
         dimensional random walks, arXiv 1806.08805.
     """
-    if num_axes not in (1, 2):
-        msg = f"Argument `num_axes` must be 1 or 2, but is {num_axes}."
+    if num_axes not in (1, 2, 3):
+        msg = f"Argument `num_axes` must be 1, 2 or 3, but is {num_axes}."
         raise ValueError(msg)
     if centre not in get_args(Centre):
         msg = f"Argument `centre` must be one of {get_args(Centre)}, but is {centre!r}."
@@ -120,21 +124,22 @@ def principal_plane(
         msg = f"Argument `path` must hold at least three snapshots, but has {len(path)}."
         raise ValueError(msg)
     rows = _rows(path)
-    origin = rows[-1] if centre == "last" else rows.mean(axis=0)
-    rows = rows - origin
-    values, vectors = np.linalg.eigh(rows @ rows.T)
+    origin = rows[-1].copy() if centre == "last" else rows.mean(axis=0)
+    rows -= origin  # in place: they are the bulk of the memory
+    gram = rows @ rows.T
+    values, vectors = np.linalg.eigh(gram)
     values, vectors = values[::-1][:num_axes], vectors[:, ::-1][:, :num_axes]
-    if not values[-1] > _SMALLEST_SHARE * np.trace(rows @ rows.T):
+    if not (len(values) == num_axes and values[-1] > _SMALLEST_SHARE * np.trace(gram)):
         msg = f"Argument `path` must span {num_axes} dimensions, but does not."
         raise ValueError(msg)
     basis = (vectors / np.sqrt(values)).T @ rows
+    # The Gram matrix squares the ratio of the axes, and with it their rounding.
+    basis = np.linalg.qr(basis.T)[0].T
     # Every axis points to where the path began, so that pictures do not flip with rounding.
     basis *= np.where(basis @ rows[0] < 0, -1.0, 1.0)[:, None]
     middle = _as_tree(origin, path[0])
-    placed = _placed(middle, rows, basis, "principal components", num_points, margin)
-    return dataclasses.replace(
-        placed, random_walk=_walk_shares(len(path), centre)[: len(placed.explained)]
-    )
+    walk = _walk_shares(len(path), centre)[:num_axes]
+    return _placed(middle, rows, basis, "principal components", num_points, margin, walk)
 
 
 def _walk_shares(count: int, centre: Centre) -> np.ndarray:
@@ -157,8 +162,10 @@ def _rows(points: Sequence[PyTree]) -> np.ndarray:
     if len(structures) > 1:
         msg = "Argument `points` must have one structure and shape, but has several."
         raise ValueError(msg)
-    flat = [[np.ravel(np.asarray(leaf, np.float64)) for leaf in jax.tree.leaves(p)] for p in points]
-    rows = np.stack([np.concatenate(leaves) for leaves in flat])
+    size = sum(np.size(leaf) for leaf in jax.tree.leaves(points[0]))
+    rows = np.empty((len(points), size))
+    for row, point in zip(rows, points, strict=True):
+        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(point)], out=row)
     if not np.isfinite(rows).all():
         msg = "Argument `points` must be finite, but is not."
         raise ValueError(msg)
@@ -181,11 +188,13 @@ def _placed(
     rows: np.ndarray,
     basis: np.ndarray,
     kind: str,
-    num_points: int,
+    num_points: int | tuple[int, ...],
     margin: float,
+    random_walk: np.ndarray | None = None,
 ) -> PlacedGrid:
     """Lay a grid over the points, whose rows are relative to the centre."""
-    if num_points < 2 or not margin >= 0:
+    sizes = per_axis("num_points", num_points, len(basis))
+    if min(sizes) < 2 or not 0 <= margin < math.inf:
         msg = (
             "Arguments `num_points` and `margin` must be at least 2 and 0, but are"
             f" {num_points} and {margin}."
@@ -193,20 +202,19 @@ def _placed(
         raise ValueError(msg)
     size = math.sqrt(rows.shape[1])
     lengths = rows @ basis.T
-    squares = (rows**2).sum(axis=1)
-    off = np.maximum(squares - (lengths**2).sum(axis=1), 0)
+    off = [np.linalg.norm(row - length @ basis) for row, length in zip(rows, lengths, strict=True)]
     coordinates = lengths / size
     axes = []
-    for axis in coordinates.T:
+    for axis, count in zip(coordinates.T, sizes, strict=True):
         reach = margin * (axis.max() - axis.min())
-        axes.append(np.linspace(axis.min() - reach, axis.max() + reach, num_points))
+        axes.append(np.linspace(axis.min() - reach, axis.max() + reach, count))
     directions = [_as_tree(size * unit, centre) for unit in basis]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *directions)
-    return PlacedGrid(
-        grid=Grid(stacked, tuple(axes), kind),
-        centre=centre,
-        coordinates=coordinates,
-        residual=np.sqrt(off) / size,
-        explained=(lengths**2).sum(axis=0) / squares.sum(),
-        random_walk=None,
-    )
+    numbers = {
+        "coordinates": coordinates,
+        "residual": np.array(off) / size,
+        "explained": (lengths**2).sum(axis=0) / np.vdot(rows, rows),
+        "random_walk": random_walk,
+    }
+    details = {name: array.tolist() for name, array in numbers.items() if array is not None}
+    return PlacedGrid(Grid(stacked, tuple(axes), kind, details), centre, **numbers)
