@@ -1,11 +1,12 @@
 """Several processes, perhaps on several machines, that work on one job."""
 
 import os
+import time
+from collections.abc import Callable
 
 import jax
-from jax.experimental import multihost_utils
 
-__all__ = ["barrier", "count", "index", "join"]
+__all__ = ["count", "index", "join", "wait_until"]
 
 # Number of tasks, as launchers tell it: SLURM's srun and Open MPI's mpirun.
 _LAUNCHERS = {
@@ -20,8 +21,7 @@ def join(
     """Make this process one of several; call it before JAX computes.
 
     With a coordinator, all three arguments are needed. Without one, does what the launcher
-    says (`srun`, `mpirun`), and nothing when there is none or it started a single task. All
-    processes must have equally many devices.
+    says (`srun`, `mpirun`), and nothing when there is none or it started a single task.
 
     Args:
         coordinator: Host and port of process 0, as `host:port`.
@@ -69,11 +69,11 @@ def count() -> int:
     return jax.process_count()
 
 
-def barrier(name: str) -> None:
-    """Wait until all processes are here; does nothing where there is one.
+def wait_until(condition: Callable[[], bool], *, seconds_between: float = 0.1) -> None:
+    """Wait for what another process does, seen on a file system that both see.
 
-    Args:
-        name: What is waited for; the same in all processes.
+    Not a collective operation: libraries for these print on standard output. If another
+    process dies, `jax.distributed` ends this one after a while.
     """
-    if count() > 1:
-        multihost_utils.sync_global_devices(name)
+    while not condition():
+        time.sleep(seconds_between)

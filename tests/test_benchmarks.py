@@ -5,9 +5,12 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -65,6 +68,123 @@ def test_the_loops_compute_what_fracjax_computes(
     # 20 steps of .01: rounding grows by e^{.2}; SciPy's flow differs from the steps by 1e-5.
     assert gaps.pop("SciPy") < 1e-3
     assert max(gaps.values()) < 1e-12
+
+
+@pytest.fixture
+def of_scan(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    monkeypatch.syspath_prepend(FOLDER)
+    return lambda part: importlib.import_module(f"scan{part}")
+
+
+def test_operations_are_counted(of_scan: Callable[[str], ModuleType]) -> None:
+    def layers(x: jax.Array, weights: jax.Array, bias: jax.Array) -> jax.Array:
+        def layer(x: jax.Array, _: None) -> tuple[jax.Array, None]:
+            return jnp.where(x > 0, jnp.tanh(x @ weights + bias), x), None
+
+        return jax.lax.scan(layer, x, length=7)[0]
+
+    square = jnp.zeros((5, 5)), jnp.zeros(5)
+    total, functions = of_scan("_roofline").operations(layers, jnp.zeros(5), *square)
+    assert (total, functions) == (7 * (2 * 25 + 5 + 5), 7 * 5)
+    with pytest.raises(ValueError, match="while"):
+        of_scan("_roofline").operations(
+            lambda x: jax.lax.while_loop(lambda x: x < 9, lambda x: x + 1, x), 1.0
+        )
+
+
+def test_work_of_both_evaluators(of_scan: Callable[[str], ModuleType]) -> None:
+    problem = of_scan("_pendulum").Problem("64-64", (2, 2), 1000)
+    plain, affine = (of_scan("_roofline").work(problem, way, 16) for way in ("plain", "affine"))
+    weights, biases = 3 * 64 + 64 * 64 + 64, 64 + 64 + 1
+    # Two more products with every matrix, and their weighted sum.
+    more = 2 * 2 * weights + 2 * 2 * biases
+    assert affine.operations - plain.operations == pytest.approx(more, abs=1)
+    # Cosine and sine of the observation, a cosine of the reward, a sine of each of four stages.
+    assert plain.functions == affine.functions == biases + 2 + 1 + 4
+    assert plain.bytes == 4 * (weights + 3 * biases) + 16
+    assert affine.bytes == 4 * (3 * weights / 16 + 9 * biases) + 16
+
+
+def test_share_of_a_roofline(of_scan: Callable[[str], ModuleType]) -> None:
+    work = of_scan("_roofline").Work(operations=100, functions=10, bytes=50, chunk_bytes=2048)
+    peaks = {"operations/s": 1e9, "functions/s": 1e8}
+    # 100 ns for operations, 200 ns for bytes at 0.25 GB/s; 400 ns were taken.
+    found = of_scan("_roofline").roofline(work, 2.5e6, peaks, 0.25e9)
+    assert found["bound by"] == "bytes"
+    assert found["fraction of the roofline"] == pytest.approx(0.5)
+    assert found["fraction of the peak of operations"] == pytest.approx(0.25)
+    assert found["roofline, million steps/s"] == pytest.approx(5)
+
+
+def test_the_peers_layers_are_those_of_the_plane(of_scan: Callable[[str], ModuleType]) -> None:
+    problem = of_scan("_pendulum").Problem("shipped 32-32", (3, 4), 5)
+    point = 7  # of 12, row by row
+    factors = np.concatenate([[1.0], problem.coordinates()[point]])
+    hidden = np.array([0.3, -0.2, 1.5])
+    observation = (hidden - problem.normalizer()[0]) / problem.normalizer()[1]
+    for kernel, bias in problem.layers():
+        observation = np.tanh(observation @ np.tensordot(factors, kernel, 1) + factors @ bias)
+    a, b = problem.grid.axes[0][1], problem.grid.axes[1][3]
+    params = jax.tree.map(
+        lambda leaf, along: leaf + a * along[0] + b * along[1],
+        problem.params,
+        problem.grid.directions,
+    )
+    action = problem.policy.act(params, jnp.asarray(hidden, jnp.float32))
+    np.testing.assert_allclose(action, observation, atol=1e-5)
+    values = problem.run("plain")
+    np.testing.assert_allclose(values, of_scan("_pendulum").naive(problem)(), rtol=1e-4)
+
+
+def test_sides_must_agree_and_be_alive(of_scan: Callable[[str], ModuleType]) -> None:
+    difference = of_scan("_pendulum").difference
+    values = np.array([-10.0, -12.0, -14.0])
+    assert difference(values, values[[0, 2]] + 0.01, np.array([0, 2])) == pytest.approx(
+        0.01 / values.std()
+    )
+    with pytest.raises(ValueError, match="not the same"):
+        difference(values, values + 1)
+    with pytest.raises(ValueError, match="hardly depend"):
+        difference(np.full(3, 5.0), np.full(3, 5.0))
+
+
+def test_cost_in_the_number_of_points(of_scan: Callable[[str], ModuleType]) -> None:
+    scaling = of_scan("_scaling")
+    assert scaling.log_slope([1e3, 1e4, 1e5], [0.1, 1.0, 10.0]) == pytest.approx(1)
+    assert [scaling.plane(n) for n in (1000, 8192, 7)] == [(25, 40), (64, 128), (1, 7)]
+
+
+def test_targets_are_read_off_the_ratios(of_scan: Callable[[str], ModuleType]) -> None:
+    costs = {
+        "PyTorch": {"min": 3.0, "median": 4.5, "max": 5.0},
+        "naive vmap": {"min": 3.0, "median": 3.9, "max": 4.5},
+    }
+    result = {
+        "machine": {"jax_devices": ["cpu", "cpu"]},
+        "pendulum": {"64-64": {"times the cost of fracjax": costs}},
+        "recipe": {"left out: torch not installed": True},
+    }
+    met = {row["times the cost of fracjax"]: row["met"] for row in of_scan("").targets(result)}
+    assert met == {"a, 64-64: PyTorch, batched": "yes", "d, 64-64: naive vmap": "no"}
+
+
+@pytest.mark.slow
+def test_the_scan_benchmark_runs_and_names_what_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    parts = "a,b,d,roofline,scaling,linear"
+    command = [sys.executable, FOLDER / "scan.py", "--quick", "--only", parts, "--json", path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(path.read_text())
+    (compared,) = result["pendulum"].values()
+    # All ways to evaluate give the same returns, to rounding.
+    assert max(compared["largest difference, of the spread"].values()) < 1e-2
+    assert all(0 < row["fraction of the roofline"] < 2 for row in compared["roofline"])
+    assert {row["strong"] for row in result["scaling"]["strong"]} >= {"4 devices", "2 processes"}
+    for name in ("torch", "gymnasium"):
+        if result["packages"][name] == "not installed":
+            assert f"{name}: not installed" in done.stdout
+            assert name in result["recipe"]["left out"]
 
 
 @pytest.mark.slow

@@ -1,11 +1,24 @@
 """What is written, and what is refused."""
 
+import copy
 import json
 
+import numpy as np
 import pytest
+import xarray
 from matplotlib.figure import Figure
 
-from fracjax.reports import Case, OutputError, check_output, write_results
+from fracjax.reports import (
+    Case,
+    OutputError,
+    ScanDescription,
+    analyse_scan,
+    check_output,
+    describe_scan,
+    render_again,
+    render_scan,
+    write_results,
+)
 
 SUMMARY = {
     "by_discount": [
@@ -80,3 +93,167 @@ def test_numbers_are_strict_json(tmp_path):
     assert not (tmp_path / "results.json").exists()
     write(tmp_path, {"a": None})
     assert json.loads((tmp_path / "results.json").read_text())["configuration"] == {"a": None}
+
+
+def diagnosed(folder):
+    """Write a diagnosis as `fracjax diagnose` does; return its document and page."""
+    figure = Figure()
+    figure.subplots().plot([0, 1])
+    described = {"policy": "x & y"}
+    case = Case("a case", list(described.items()), SUMMARY, {"chaos": figure})
+    document = {
+        "configuration": {"environments": ["pendulum"]},
+        "versions": {"jax": "0"},
+        "cases": [{"title": "a case", "description": described, **SUMMARY}],
+    }
+    page, *_ = write_results(
+        folder, [case], document, title="fracjax diagnosis", command="fracjax diagnose pendulum"
+    )
+    return document, page.read_text()
+
+
+def test_a_diagnosis_is_rendered_again_from_its_numbers(tmp_path):
+    document, page = diagnosed(tmp_path)
+    again, found = render_again(tmp_path, command="fracjax diagnose pendulum")
+    assert again == page
+    assert found == document
+    (tmp_path / "a-case-chaos.png").unlink()
+    without, _ = render_again(tmp_path, command="fracjax diagnose pendulum")
+    assert "data:image" not in without
+    assert "because 1 &lt; 2 &amp; 3" in without
+
+
+def test_results_that_were_tampered_with_are_refused_or_escaped(tmp_path):
+    document, _ = diagnosed(tmp_path)
+    path = tmp_path / "results.json"
+    evil = "<script>alert(1)</script>"
+
+    def places(node, where=()):
+        if isinstance(node, dict):
+            for key in node:
+                yield from places(node[key], (*where, key))
+        elif isinstance(node, list):
+            for index, item in enumerate(node):
+                yield from places(item, (*where, index))
+        if where:
+            yield where
+
+    refused = rendered = 0
+    for where in places(document):
+        for value in (evil, None, [], {evil: evil}, 3):
+            changed = copy.deepcopy(document)
+            inner = changed
+            for key in where[:-1]:
+                inner = inner[key]
+            inner[where[-1]] = value
+            path.write_text(json.dumps(changed))
+            try:
+                page, _ = render_again(tmp_path, command="fracjax")
+            except ValueError as error:
+                refused += "is not a result of fracjax diagnose" in str(error)
+            else:
+                assert "<script" not in page
+                rendered += 1
+    assert refused > 50
+    assert refused + rendered == 5 * len(list(places(document)))
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{", '{"cases": 3}', "[" * 100_000])
+def test_what_is_no_result_is_not_rendered(tmp_path, content):
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(ValueError, match="is not a result of fracjax diagnose"):
+        render_again(tmp_path, command="")
+
+
+def scanned(num_points=(5, 4)):
+    axes = "abc"[: len(num_points)]
+    grid = np.meshgrid(*(np.linspace(-1, 1, n) for n in num_points), indexing="ij")
+    values = np.stack([grid[0], -(grid[0] ** 2)], axis=-1)
+    return xarray.Dataset(
+        {"value": ((*axes, "output"), values)},
+        coords={axis: np.linspace(-1, 1, n) for axis, n in zip(axes, num_points, strict=True)},
+        attrs={"directions": "gaussian"},
+    )
+
+
+def test_a_scan_is_counted_as_it_is():
+    data = scanned()
+    data["value"].values[0, 0, 0] = np.nan
+    data["value"].values[0, 1, 0] = np.inf
+    data["value"].values[4, 3] = np.nan, -np.inf
+    data["done"] = (("a", "b"), np.ones((5, 4), bool))
+    data["done"].values[4, 3] = False
+    summary = describe_scan(data, discounts=(0.9, 0.99))
+    assert (summary["points"], summary["done"], summary["complete"]) == (20, 19, False)
+    first, second = summary["outputs"]
+    assert (first["gamma"], second["gamma"]) == (0.9, 0.99)
+    names = ("finite", "nan", "plus_infinite", "minus_infinite")
+    assert [first[name] for name in names] == [17, 1, 1, 0]
+    assert [second[name] for name in names] == [19, 0, 0, 0]
+    assert (first["smallest"], first["largest"]) == (-1.0, 1.0)
+    assert first["smallest_at"] == [-1.0, pytest.approx(1 / 3)]
+    assert second["largest_at"] == [0.0, -1.0]
+    assert second["quantiles"]["0.5"] == np.median(-(np.linspace(-1, 1, 5) ** 2).repeat(4)[:19])
+    assert first["at_origin"] is None  # four points along b: none at 0
+    assert describe_scan(scanned((5, 3)))["outputs"][0]["at_origin"] == 0.0
+    shifted = scanned((5, 3)).assign_coords(a=np.linspace(-1, 1, 5) + 1e-17)
+    assert describe_scan(shifted)["outputs"][0]["at_origin"] == 0.0  # 0 but for rounding
+    json.dumps(summary, allow_nan=False)
+
+
+def test_a_scan_without_a_finite_value_has_a_summary():
+    data = scanned().map(lambda array: array * np.nan)
+    entry = describe_scan(data)["outputs"][0]
+    assert entry["nan"] == 20
+    assert entry["smallest"] is entry["largest_at"] is entry["quantiles"] is None
+
+
+def test_a_step_is_a_cliff_of_its_height_in_the_summary():
+    data = scanned((64, 33)).isel(output=[0])
+    noise = np.random.default_rng(0).standard_normal((64, 33, 1))
+    data["value"].values[:] = 0.01 * noise
+    data["value"].values[40:] += 5.0
+    analyses = analyse_scan(data)
+    (entry,) = describe_scan(data, analyses=analyses)["outputs"]
+    assert entry["cliffs"]["count"] == 33  # once for every line that crosses it
+    assert entry["cliffs"]["largest"][0]["along"] == "a"
+    assert abs(entry["cliffs"]["largest"][0]["height"] - 5) < 0.1
+    middle = data["a"].values[39:41].mean()
+    assert entry["cliffs"]["largest"][0]["at"][0] == pytest.approx(middle)
+    assert 2 < entry["graph_dimension"]["value"] <= 3
+
+
+def test_too_few_points_to_analyse_say_so():
+    analyses = analyse_scan(scanned())
+    entry = describe_scan(scanned(), analyses=analyses)["outputs"][0]
+    assert entry["graph_dimension"]["status"] == "not estimated"
+    assert "at least 32 points" in entry["graph_dimension"]["reason"]
+    assert analyse_scan(scanned((3, 3, 3))) == {}
+
+
+def test_page_of_a_scan_escapes_everything_and_takes_more_sections():
+    data = scanned().rename(value="<v>")
+    summary = describe_scan(data, analyses=analyse_scan(data))
+    page = render_scan(
+        summary,
+        ScanDescription("<t>", [("<n>", "<x>")], "fracjax scan '<c>'", {"<jax>": "<0>"}),
+        pictures={"<caption>": b"png"},
+        manifest={"<key>": ["<value>"]},
+        files=["<file>"],
+        sections=[("<heading>", "<p>taken as it is</p>")],
+    )
+    for name in "v t n x c jax 0 caption key value file heading".split():
+        assert f"<{name}>" not in page
+        assert f"&lt;{name}&gt;" in page
+    assert "<p>taken as it is</p>" in page
+    assert "Complete: all 20 points" in page
+    assert page.count("data:image/png;base64,") == 1
+
+
+def test_page_of_an_unfinished_scan_says_how_much_is_there():
+    data = scanned()
+    data["done"] = (("a", "b"), np.arange(20).reshape(5, 4) < 5)
+    page = render_scan(
+        describe_scan(data), ScanDescription("t", [], "", {}), pictures={}, manifest={}
+    )
+    assert "Unfinished: 5 of 20 points are there (25.0 %)" in page

@@ -1,4 +1,4 @@
-"""The command line: `fracjax diagnose | scan | train | reproduce | info`.
+"""The command line: `fracjax diagnose | scan | report | train | reproduce | info`.
 
 Typer, because a positional environment with a few options per command is its shape, it
 exits with code 2 on bad usage by itself, prints help in Rich (which draws the progress
@@ -13,6 +13,7 @@ import typer
 
 from fracjax.cli.diagnose import diagnose
 from fracjax.cli.info import info
+from fracjax.cli.report import report
 from fracjax.cli.reproduce import reproduce
 from fracjax.cli.scan import scan
 from fracjax.cli.train import train
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command()(diagnose)
 app.command()(scan)
+app.command()(report)
 app.command()(train)
 app.command()(reproduce)
 app.command()(info)

@@ -1,9 +1,9 @@
-"""`fracjax scan`: the return over a line or plane of policies, resumable."""
+"""`fracjax scan`: slices through the space of policies, resumable, on any number of machines."""
 
-import dataclasses
 import json as json_
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,38 +18,32 @@ from fracjax.cli.runtime import (
     print_json,
     progress_bar,
 )
+from fracjax.cli.scan_request import (
+    ScanRequest,
+    parse_grid,
+    parse_memory,
+    parse_point,
+    resolved_plane,
+)
 
 if TYPE_CHECKING:
     import xarray
 
-    from fracjax.directions import DirectionKind
+    from fracjax.landscapes import PlacedGrid
 
 __all__ = ["scan"]
 
-_REQUEST = "scan.json"
-_FORMAT = 1
-_MAX_STEPS = 1_000_000
-_MAX_POINTS = 100_000_000
-_KINDS: "dict[str, DirectionKind]" = {"random": "gaussian", "filter": "filter"}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Request:
-    """What decides the numbers; written beside them, and read again by --resume."""
-
-    environment: str
-    backend: str | None
-    policy: str | None
-    policy_digest: str | None
-    plane: str
-    grid: tuple[int, ...]
-    span: float
-    gamma: tuple[float, ...]
-    horizon: int
-    return_states: int
-    stochastic: bool
-    dtype: str
-    seed: int
+_EVALUATORS = ("auto", "plain", "affine")
+# Points of a picture along each axis: more than a page shows.
+_PICTURE = 512
+_POINTS_AT_ONCE = 1_000_000
+_OF_ADAPTIVE = (
+    "num_evaluated",
+    "evaluated_share",
+    "interpolation_error",
+    "interpolation_error_stderr",
+    "mistaken_share",
+)
 
 
 @bad_input_is_exit_code_2
@@ -69,14 +63,32 @@ def scan(
     ] = None,
     plane: Annotated[
         str,
-        typer.Option(help="Directions: `random` (Gaussian) or `filter` (random, as filters)."),
+        typer.Option(
+            help="Directions: `random` (Gaussian), `filter` (random, scaled as the filters are),"
+            " `orthonormal`, `gradient` (and a random one across), `hessian` (top eigenvectors),"
+            " `path:FOLDER` (principal components of training snapshots), `through:FILE,FILE`"
+            " (one or two more policies) or `file:FILE.npz`."
+        ),
     ] = "random",
+    measure: Annotated[
+        str,
+        typer.Option(
+            help="`returns`, or `exponents`: Lyapunov and Hölder exponents at every point"
+            " (as much work as a thousand returns each)."
+        ),
+    ] = "returns",
     grid: Annotated[
-        str, typer.Option(help="Points along each direction, as 301x301, or 301 for a line.")
+        str,
+        typer.Option(
+            help="Points along each direction: 301x301, 301 for a line, 31x31x31 for a box."
+        ),
     ] = "61x61",
     span: Annotated[
         float,
-        typer.Option(help="Half the width: change per parameter (random), share of it (filter)."),
+        typer.Option(
+            help="Half the width: root-mean-square change per parameter; a share of each filter's"
+            " length for `filter`. Not used by `path` and `through`, which know theirs."
+        ),
     ] = 0.1,
     gamma: Annotated[
         list[float] | None,
@@ -89,9 +101,59 @@ def scan(
     stochastic: Annotated[
         bool, typer.Option(help="Returns of the stochastic policy, common random numbers.")
     ] = False,
+    replicates: Annotated[
+        int,
+        typer.Option(help="With --stochastic: returns per point, for means and standard errors."),
+    ] = 1,
+    adaptive: Annotated[
+        int | None,
+        typer.Option(
+            help="Evaluate no more than so many points, where interpolation fails: large pictures"
+            " such as --grid 4096x4096 --adaptive 800000."
+        ),
+    ] = None,
+    zoom: Annotated[
+        int | None,
+        typer.Option(help="Zoom in by so many frames, each half as wide; writes zoom.gif."),
+    ] = None,
+    zoom_at: Annotated[
+        str | None,
+        typer.Option(help="Coordinates to zoom to, as 0.01,-0.02. [default: the roughest point]"),
+    ] = None,
+    film: Annotated[
+        str, typer.Option(help="Format of the zoom: gif, or mp4 (pip install 'fracjax[movies]').")
+    ] = "gif",
     out: Annotated[Path, typer.Option(help="Folder of the scan.")] = Path("fracjax-scan"),
     resume: Annotated[
         Path | None, typer.Option(help="Folder of a scan to go on with; nothing else is needed.")
+    ] = None,
+    evaluator: Annotated[
+        str,
+        typer.Option(
+            help="`plain`, `affine` (products with matrices that all points share) or `auto`:"
+            " measured once."
+        ),
+    ] = "auto",
+    chunk: Annotated[
+        int | None,
+        typer.Option(help="Points that one device evaluates together. [default: chosen]", min=1),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="Bound on the memory for evaluating, such as 512MB or 4GiB."),
+    ] = None,
+    coordinator: Annotated[
+        str | None,
+        typer.Option(
+            help="host:port of process 0, for several processes that run this command with one"
+            " --out. Not needed under srun or mpirun."
+        ),
+    ] = None,
+    num_processes: Annotated[
+        int | None, typer.Option(help="With --coordinator: how many processes.")
+    ] = None,
+    process: Annotated[
+        int | None, typer.Option(help="With --coordinator: which this one is, from 0.")
     ] = None,
     trust: Annotated[
         bool, typer.Option(help="Read a pickle (Brax's save_params), restricted to arrays.")
@@ -103,50 +165,87 @@ def scan(
     ] = True,
     json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")] = False,
 ) -> None:
-    """Evaluate the return over a line or plane of policies; stop and resume at any time.
+    """Evaluate the return over a line, plane or box of policies; stop and resume at any time.
 
-    Writes values/ (a Zarr store), scan.json and scan.png. Blocks of points are on disk as soon
-    as they are done; the same command, or --resume, goes on from there with the same bytes.
+    Writes values/ (a Zarr store, for xarray too), scan.json and scan.png. Blocks of points are
+    on disk as soon as they are done; the same command, or --resume, goes on from there with the
+    same bytes. `fracjax report FOLDER` makes a page, a surface to turn, CSV and VTK of it.
 
     Example: fracjax scan acrobot --grid 301x301 --span 0.05 --out scans/acrobot
+
+    Two machines: fracjax scan ant --out /shared/ant --coordinator host0:9000 --num-processes 2
+    --process 0 (and --process 1 on the other).
     """
     if (environment is None) == (resume is None):
         msg = "give either an environment or --resume FOLDER."
         raise ValueError(msg)
+    if evaluator not in _EVALUATORS:
+        msg = f"--evaluator must be one of {', '.join(_EVALUATORS)}, but is {evaluator!r}."
+        raise ValueError(msg)
+    how = {"evaluator": evaluator, "chunk_size": chunk, "memory": parse_memory(memory)}
     if resume is None:
-        request = _Request(
+        files = resolved_plane(plane)
+        request = ScanRequest(
             environment=str(environment),
             backend=backend,
             policy=_resolved(policy),
             policy_digest=digest(policy),
-            plane=plane,
-            grid=_parse_grid(grid),
+            plane=files[0],
+            plane_digests=files[1],
+            measure=measure,
+            grid=parse_grid(grid),
             span=span,
             gamma=tuple(gamma or (0.99,)),
             horizon=horizon,
             return_states=return_states,
+            replicates=replicates,
             stochastic=stochastic,
             dtype=parse_dtype(dtype),
             seed=seed,
+            adaptive=adaptive,
+            zoom=zoom,
+            zoom_at=parse_point(zoom_at),
+            film=film,
         )
         folder = out
     else:
         folder = resume
-        request = _read_request(folder)
-    _check(request)
+        request = ScanRequest.read(folder)
+    request.check()
     configure_jax(request.dtype, compilation_cache=compilation_cache)
-    with progress_bar() as report:
-        data, title = _run(request, folder, trust=trust, new=resume is None, report=report)
-        report("picture", 0, 0)
-        _draw(data, request.gamma, title, folder / "scan.png")
-    summary = _summary(data, request, folder)
+
+    from fracjax import processes
+
+    processes.join(coordinator, num_processes, process)
+    if processes.count() > 1 and (request.adaptive or request.zoom):
+        msg = "--adaptive and --zoom run in one process."
+        raise ValueError(msg)
+    with progress_bar(quiet=processes.index() > 0) as report:
+        summary = _run(request, folder, how, trust=trust, report=report)
+    if processes.index() > 0:
+        return
     if json:
         print_json(summary)
-    else:
+    elif request.zoom:
+        floor = sum(frame["status"] == "at_noise_floor" for frame in summary["frames"])
         typer.echo(
-            f"{summary['points']:,} points, {summary['without_a_finite_return']} without a finite"
-            f" return; picture: {folder / 'scan.png'}, values: {folder / 'values'}"
+            f"{len(summary['frames'])} frames, {floor} of them at the noise floor; film:"
+            f" {folder / f'zoom.{request.film}'}, picture: {folder / 'scan.png'}"
         )
+    else:
+        odd = [s for s in _statuses(summary["directions"]) if s != "ok"]
+        if odd:
+            typer.echo(f"directions: {', '.join(odd)}; see `directions` of --json", err=True)
+        typer.echo(
+            f"{summary['points']:,} points, {summary['without_a_finite_value']} without a finite"
+            f" value; picture: {folder / 'scan.png'}, values: {folder / 'values'}"
+        )
+
+
+def _statuses(directions: dict[str, Any]) -> list[str]:
+    """How the computation of the directions went, where there was one."""
+    found = directions.get("statuses", directions.get("status", []))
+    return [found] if isinstance(found, str) else list(found)
 
 
 def _resolved(policy: str | None) -> str | None:
@@ -154,91 +253,16 @@ def _resolved(policy: str | None) -> str | None:
     return str(Path(policy).resolve()) if policy and Path(policy).exists() else policy
 
 
-def _parse_grid(text: str) -> tuple[int, ...]:
-    parts = text.lower().split("x")
-    if not 1 <= len(parts) <= 2 or not all(part.isdecimal() for part in parts):
-        msg = f"--grid must look like 301x301, or 301 for a line, but is {text!r}."
-        raise ValueError(msg)
-    return tuple(int(part) for part in parts)
-
-
-def _read_request(folder: Path) -> _Request:
-    """Read what a scan was asked for; the file is not trusted to be well formed."""
-    path = folder / _REQUEST
-    try:
-        document = json_.loads(path.read_text())
-        if document["format"] != _FORMAT:
-            msg = f"{path} is of another version of fracjax."
-            raise ValueError(msg)
-        fields = dict(document["request"])
-        for name in ("grid", "gamma"):
-            fields[name] = tuple(fields[name])
-        request = _Request(**fields)
-    except FileNotFoundError:
-        msg = f"{folder} holds no scan to resume ({_REQUEST} is missing)."
-        raise ValueError(msg) from None
-    except (KeyError, TypeError, json_.JSONDecodeError, UnicodeDecodeError):
-        msg = f"{path} does not describe a scan."
-        raise ValueError(msg) from None
-    kinds: dict[str, Any] = {
-        "environment": str,
-        "backend": str | None,
-        "policy": str | None,
-        "policy_digest": str | None,
-        "plane": str,
-        "span": int | float,
-        "horizon": int,
-        "return_states": int,
-        "stochastic": bool,
-        "dtype": str,
-        "seed": int,
-    }
-    well_formed = all(isinstance(getattr(request, name), kind) for name, kind in kinds.items())
-    well_formed &= all(type(size) is int for size in request.grid)
-    well_formed &= all(isinstance(value, int | float) for value in request.gamma)
-    if not well_formed:
-        msg = f"{path} does not describe a scan."
-        raise ValueError(msg)
-    return request
-
-
-def _check(request: _Request) -> None:
-    """Refuse what cannot work before anything is imported, compiled or written."""
-    parse_dtype(request.dtype)
-    if request.plane not in _KINDS:
-        msg = f"--plane must be one of {', '.join(_KINDS)}, but is {request.plane!r}."
-        raise ValueError(msg)
-    points = 1
-    for size in request.grid:
-        points *= size
-    if min(request.grid, default=0) < 2 or points > _MAX_POINTS or len(request.grid) > 2:
-        msg = (
-            f"--grid must have at least 2 points along one or two directions, and at most"
-            f" {_MAX_POINTS:,}, but is {'x'.join(map(str, request.grid))}."
-        )
-        raise ValueError(msg)
-    if not 0 < request.span < 1e6:
-        msg = f"--span must be positive, but is {request.span}."
-        raise ValueError(msg)
-    if not request.gamma or not all(0 < gamma <= 1 for gamma in request.gamma):
-        msg = f"--gamma must lie inside (0, 1], but is {list(request.gamma)}."
-        raise ValueError(msg)
-    bounds = {"horizon": (1, _MAX_STEPS), "return_states": (1, 4096)}
-    for name, (low, high) in bounds.items():
-        value = getattr(request, name)
-        if not low <= value <= high:
-            msg = f"--{name.replace('_', '-')} must lie between {low} and {high}, but is {value}."
-            raise ValueError(msg)
-
-
 def _run(
-    request: _Request, folder: Path, *, trust: bool, new: bool, report: Report
-) -> "tuple[xarray.Dataset, str]":
-    """Evaluate what is missing; return everything, and a heading."""
+    request: ScanRequest, folder: Path, how: dict[str, Any], *, trust: bool, report: Report
+) -> dict[str, Any]:
+    """Evaluate what is missing, draw, and sum up."""
     import jax
 
-    from fracjax import landscapes
-    from fracjax.diagnosis import problem_of_policy
+    from fracjax import landscapes, processes
+    from fracjax.cli.scan_grid import make_grid
+    from fracjax.cli.scan_pictures import adaptive, zoom
+    from fracjax.diagnosis import fractality, problem_of_policy
 
     environment, policy = load_environment_and_policy(
         request.environment,
@@ -249,10 +273,9 @@ def _run(
         stochastic=request.stochastic,
         trust=trust,
     )
-    if digest(request.policy) != request.policy_digest:
-        msg = f"{request.policy} is not the file that the scan in {folder} began with."
-        raise ValueError(msg)
+    request.check_files(folder)
     key = jax.random.key(request.seed)
+    exponents = request.measure == "exponents"
     problem = problem_of_policy(
         environment,
         policy,
@@ -260,93 +283,133 @@ def _run(
         discounts=request.gamma,
         horizon=request.horizon,
         num_return_states=request.return_states,
-        num_states=request.return_states,
+        num_states=max(8, request.return_states) if exponents else request.return_states,
         stochastic=request.stochastic,
     )
-    place = (problem.params, jax.random.fold_in(key, 1))
-    span, kind = request.span, _KINDS[request.plane]
-    if len(request.grid) == 1:
-        grid = landscapes.line(*place, span=span, num_points=request.grid[0], kind=kind)
+    report("directions", 0, 0)
+    returns = problem.objective
+    grid, centre, placed = make_grid(
+        request,
+        lambda params, key: returns(params, key)[0],
+        problem.params,
+        jax.random.fold_in(key, 1),
+        trust=trust,
+    )
+    if processes.index() == 0:
+        request.write(folder)
+    title = f"{environment.name}, {policy_name(policy.info.origin)}"
+    objective_key = jax.random.fold_in(key, 2)
+    if request.adaptive or request.zoom:
+        place = (lambda params, key: returns(params, key)[0], centre, grid, objective_key, folder)
+        chunk = how["chunk_size"]
+        if request.zoom:
+            frames = zoom(request, *place, title=title, chunk_size=chunk, report=report)
+            return {"folder": str(folder), "frames": frames, "request": request.document()}
+        data = adaptive(request, *place, chunk_size=chunk, report=report)
     else:
-        grid = landscapes.plane(*place, span=span, num_points=request.grid, kind=kind)
-    if new:
-        _write_request(folder, request)
-    steps = request.horizon * request.return_states
+        objective: Callable = returns
+        if exponents:
+            objective = fractality(problem, jax.random.fold_in(key, 3))
+            # A point's own returns fill a device.
+            how = {**how, "chunk_size": how["chunk_size"] or 1, "evaluator": "plain"}
+        data = landscapes.scan(
+            objective,
+            centre,
+            grid,
+            objective_key,
+            num_replicates=request.replicates,
+            on_progress=_progress(request, report, processes.count(), counts_steps=not exponents),
+            store=folder / "values",
+            config=request.document(),
+            **how,
+        )
+    if processes.index() > 0:
+        return {}
+    report("picture", 0, 0)
+    _draw(data, placed, request, title, folder / "scan.png")
+    return _summary(data, request, folder)
+
+
+def _progress(
+    request: ScanRequest, report: Report, num_processes: int, *, counts_steps: bool
+) -> Callable[[int], None]:
+    """Show points, points per second and steps per second; of all processes, if there are more."""
+    steps = request.horizon * request.return_states * request.replicates
+    total = -(-request.num_points // num_processes)
     start: list[tuple[int, float]] = []  # points found on disk, and when
 
     def progress(done: int) -> None:
         if not start:
             start.append((done, time.monotonic()))
-        first, begin = start[0]
-        rate = (done - first) / (time.monotonic() - begin) if done > first else 0.0
-        extra = f"{rate:,.0f} points/s, {rate * steps:,.0f} steps/s" if rate else ""
-        report("scan", done, grid.size, extra)
+        before, begin = start[0]
+        elapsed = time.monotonic() - begin
+        rate = num_processes * (done - before) / elapsed if done > before else 0.0
+        extra = f"{rate:,.3g} points/s" if rate else ""
+        if rate and counts_steps:
+            extra = f"{rate:,.0f} points/s, {rate * steps:,.0f} steps/s"
+        report("scan", min(done, total), total, extra)
 
-    data = landscapes.scan(
-        problem.objective,
-        problem.params,
-        grid,
-        jax.random.fold_in(key, 2),
-        on_progress=progress,
-        store=folder / "values",
-        config=json_.loads(json_.dumps(dataclasses.asdict(request))),
-    )
-    return data, f"{environment.name}, {policy_name(policy.info.origin)}"
+    return progress
 
 
-def _write_request(folder: Path, request: _Request) -> None:
-    """Say what the folder is for; another scan's is left alone."""
-    path = folder / _REQUEST
-    if path.exists():
-        found = dataclasses.asdict(_read_request(folder))
-        wanted = dataclasses.asdict(request)
-        differing = [
-            f"{name}: {found[name]} there, {wanted[name]} now"
-            for name in wanted
-            if found[name] != wanted[name]
-        ]
-        if differing:
-            msg = f"{folder} holds another scan ({'; '.join(differing)}); choose another --out."
-            raise ValueError(msg)
-        return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        msg = f"{folder} holds something that is no scan; choose another --out."
-        raise ValueError(msg)
-    folder.mkdir(parents=True, exist_ok=True)
-    document = {"format": _FORMAT, "request": dataclasses.asdict(request)}
-    beside = path.with_suffix(".partial")
-    beside.write_text(json_.dumps(document, indent=1) + "\n")
-    os.replace(beside, path)
+def _draw(
+    data: "xarray.Dataset",
+    placed: "PlacedGrid | None",
+    request: ScanRequest,
+    title: str,
+    path: Path,
+) -> None:
+    """Draw the picture, of every so many points where there are more than it can show."""
+    from fracjax.plotting import fractality_figure, path_on_plane, scan_figure
 
-
-def _draw(data: "xarray.Dataset", gamma: tuple[float, ...], title: str, path: Path) -> None:
-    from fracjax.plotting import scan_figure
-
+    every = {name: slice(None, None, -(-size // _PICTURE)) for name, size in data.sizes.items()}
+    shown = data.isel({name: every[name] for name in data["done"].dims})
+    if request.measure == "exponents" and len(request.grid) == 2:
+        names = ("value", "exponent", "holder")
+        figure = fractality_figure(shown, shown, shown, title=title, variables=names)
+    else:
+        figure = scan_figure(shown, request.gamma, title=title)
+        if placed is not None and len(request.grid) == 2:
+            path_on_plane(figure.axes[0], placed)
     beside = path.with_suffix(".partial.png")
-    scan_figure(data, gamma, title=title).savefig(beside, dpi=110)
+    figure.savefig(beside, dpi=110)
     os.replace(beside, path)
 
 
-def _summary(data: "xarray.Dataset", request: _Request, folder: Path) -> dict[str, Any]:
-    """Give numbers of a finished scan, in JSON's types."""
+def _summary(data: "xarray.Dataset", request: ScanRequest, folder: Path) -> dict[str, Any]:
+    """Give numbers of a finished scan, in JSON's types; reads a part of it at a time."""
     import numpy as np
 
-    values = data["value"].values
-    finite = np.isfinite(values)
-    by_discount = []
-    for index, gamma in enumerate(request.gamma):
-        kept = values[..., index][finite[..., index]]
-        by_discount.append(
-            {
-                "gamma": gamma,
-                "smallest": float(kept.min()) if kept.size else None,
-                "largest": float(kept.max()) if kept.size else None,
-            }
-        )
+    first, *others = data["done"].dims
+    rows = max(1, _POINTS_AT_ONCE // int(np.prod([data.sizes[name] for name in others], initial=1)))
+    smallest = np.full(len(request.gamma), np.inf)
+    largest = -smallest
+    broken = 0
+    for start in range(0, data.sizes[first], rows):
+        part = data["value"].isel({first: slice(start, start + rows)}).values
+        if "output" not in data["value"].dims:  # of one discount alone
+            part = part[..., None]
+        finite = np.isfinite(part)
+        axes = tuple(range(part.ndim - 1))
+        smallest = np.minimum(smallest, np.where(finite, part, np.inf).min(axis=axes))
+        largest = np.maximum(largest, np.where(finite, part, -np.inf).max(axis=axes))
+        broken += int((~finite.all(axis=-1)).sum())
+    ends = zip(request.gamma, smallest, largest, strict=True)
     return {
         "folder": str(folder),
-        "points": int(np.prod(values.shape[:-1])),
-        "without_a_finite_return": int((~finite.all(axis=-1)).sum()),
-        "returns": by_discount,
-        "request": json_.loads(json_.dumps(dataclasses.asdict(request))),
+        "points": request.num_points,
+        "without_a_finite_value": broken,
+        "returns": [
+            {
+                "gamma": gamma,
+                "smallest": float(low) if np.isfinite(low) else None,
+                "largest": float(high) if np.isfinite(high) else None,
+            }
+            for gamma, low, high in ends
+        ],
+        **{name: data.attrs[name] for name in _OF_ADAPTIVE if name in data.attrs},
+        "directions": json_.loads(data.attrs["details"]),
+        "evaluator": data.attrs["evaluator"],
+        "chunk_size": int(data.attrs["chunk_size"]),
+        "request": request.document(),
     }

@@ -3,19 +3,35 @@
 from fracjax.plotting.chaos import convergence_trace as convergence_trace
 from fracjax.plotting.chaos import exponents_against_discount as exponents_against_discount
 from fracjax.plotting.figures import diagnosis_figures as diagnosis_figures
-from fracjax.plotting.figures import scan_figure as scan_figure
 from fracjax.plotting.landscapes import line_slice as line_slice
 from fracjax.plotting.landscapes import plane_slice as plane_slice
+from fracjax.plotting.landscapes import surface as surface
+from fracjax.plotting.movies import write_movie as write_movie
+from fracjax.plotting.movies import zoom_pictures as zoom_pictures
+from fracjax.plotting.paths import path_on_plane as path_on_plane
 from fracjax.plotting.scaling import perturbation_variance as perturbation_variance
 from fracjax.plotting.scaling import variogram as variogram
+from fracjax.plotting.scans import fractality_figure as fractality_figure
+from fracjax.plotting.scans import mark_cliffs as mark_cliffs
+from fracjax.plotting.scans import scan_figure as scan_figure
+from fracjax.plotting.surfaces import surface_html as surface_html
+from fracjax.plotting.zooms import zoom_figure as zoom_figure
 
 __all__ = [
     "convergence_trace",
     "diagnosis_figures",
     "exponents_against_discount",
+    "fractality_figure",
     "line_slice",
+    "mark_cliffs",
+    "path_on_plane",
     "perturbation_variance",
     "plane_slice",
     "scan_figure",
+    "surface",
+    "surface_html",
     "variogram",
+    "write_movie",
+    "zoom_figure",
+    "zoom_pictures",
 ]

@@ -1,8 +1,5 @@
-"""Whole figures: of a diagnosis, of a scan."""
+"""Figures of a diagnosis."""
 
-from collections.abc import Sequence
-
-import xarray
 from matplotlib.figure import Figure
 
 from fracjax.diagnosis import Diagnosis
@@ -11,7 +8,7 @@ from fracjax.plotting.landscapes import line_slice, plane_slice
 from fracjax.plotting.scaling import perturbation_variance, variogram
 from fracjax.plotting.style import DISCOUNT_COLORS, new_figure, style
 
-__all__ = ["diagnosis_figures", "scan_figure"]
+__all__ = ["diagnosis_figures"]
 
 
 def diagnosis_figures(diagnosis: Diagnosis, *, title: str, dt: float) -> dict[str, Figure]:
@@ -70,7 +67,7 @@ def _lines(diagnosis: Diagnosis, title: str) -> Figure:
     grid = figure.subplots(len(findings), 2, squeeze=False)
     for row, (finding, color) in enumerate(zip(findings, DISCOUNT_COLORS, strict=False)):
         for column, dataset in enumerate(diagnosis.slices.lines):
-            axes = line_slice(grid[row][column], dataset, output=row, color=color)
+            axes = line_slice(grid[row][column], dataset, output=row, color=color, label="return")
             axes.set_title(
                 f"γ = {finding.discount:g}: {finding.verdict}" if column == 0 else "zoom"
             )
@@ -86,41 +83,9 @@ def _planes(diagnosis: Diagnosis, title: str) -> Figure:
     grid = figure.subplots(len(findings), 2, squeeze=False)
     for row, finding in enumerate(findings):
         for column, dataset in enumerate(diagnosis.slices.planes):
-            axes = plane_slice(grid[row][column], dataset, output=row)
+            axes = plane_slice(grid[row][column], dataset, output=row, label="return")
             axes.set_title(
                 f"γ = {finding.discount:g}: {finding.verdict}" if column == 0 else "zoom"
             )
     figure.suptitle(title)
-    return figure
-
-
-def scan_figure(dataset: xarray.Dataset, discounts: Sequence[float], *, title: str) -> Figure:
-    """Draw a scan of returns, one panel per discount.
-
-    Args:
-        dataset: Result of `landscapes.scan` with one output per discount.
-        discounts: Discount factors.
-        title: Heading.
-    """
-    flat = "b" not in dataset.dims
-    with style():
-        width, height = (8.0, 2.4) if flat else (5.0, 4.2)
-        rows, columns = (len(discounts), 1) if flat else (1, len(discounts))
-        figure = new_figure(width * columns, height * rows + 0.4)
-        grid = figure.subplots(rows, columns, squeeze=False)
-        for index, (axes, discount) in enumerate(zip(grid.flat, discounts, strict=True)):
-            if flat:
-                color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
-                line_slice(axes, dataset, output=index, color=color)
-            else:
-                plane_slice(axes, dataset, output=index)
-            axes.set_title(f"γ = {discount:g}")
-        if dataset.attrs["directions"] == "gaussian":
-            for axes in grid.flat:
-                axes.set_xlabel(
-                    "direction 1 (change per parameter)"
-                    if not flat
-                    else "step along a random direction (change per parameter)"
-                )
-        figure.suptitle(title)
     return figure

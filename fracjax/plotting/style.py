@@ -1,19 +1,44 @@
 """Colours and axes that all figures share."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["DISCOUNT_COLORS", "FIT_COLOR", "NOISE_COLOR", "label_scale_axis", "new_figure", "style"]
+__all__ = [
+    "DISCOUNT_COLORS",
+    "DIVERGING_MAP",
+    "FIT_COLOR",
+    "INFINITE_COLOR",
+    "NAN_COLOR",
+    "NOISE_COLOR",
+    "OUTLINE",
+    "RESIDUAL_MAP",
+    "SEQUENTIAL_MAP",
+    "UNFINISHED_COLORS",
+    "add_to_legend",
+    "label_scale_axis",
+    "new_figure",
+    "style",
+]
 
 # Colour-blind safe (Okabe and Ito), strong on white.
 DISCOUNT_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 FIT_COLOR = "#222222"
 NOISE_COLOR = "#999999"
+# Equal steps of the value look equal; also in grey and to the colour-blind.
+SEQUENTIAL_MAP = "viridis"
+DIVERGING_MAP = "RdBu_r"
+# In neither of the maps.
+NAN_COLOR = "#FF2D9B"
+INFINITE_COLOR = "#000000"
+UNFINISHED_COLORS = ("#EEEEEE", "#BBBBBB")
+RESIDUAL_MAP = "Reds"
+OUTLINE = "#111111"
 
 _SETTINGS: dict[Any, Any] = {
     "axes.spines.top": False,
@@ -24,6 +49,7 @@ _SETTINGS: dict[Any, Any] = {
     "font.size": 9,
     "legend.fontsize": 8,
     "legend.frameon": False,
+    "agg.path.chunksize": 20000,  # a line of many points is drawn in pieces, or not at all
     "figure.dpi": 110,
     "savefig.dpi": 140,
 }
@@ -44,3 +70,18 @@ def new_figure(width: float, height: float) -> Figure:
 def label_scale_axis(axes: Axes) -> None:
     """Name the horizontal axis of a scaling plot."""
     axes.set_xlabel("scale (root mean square change per parameter)")
+
+
+def add_to_legend(axes: Axes, handles: Sequence[Artist]) -> None:
+    """Put entries into the legend below a plane, which covers none of it."""
+    before = axes.get_legend()
+    entries = [*(before.legend_handles if before is not None else []), *handles]
+    shown = [entry for entry in entries if entry is not None]
+    if shown:
+        axes.legend(
+            handles=shown,
+            loc="upper left",
+            bbox_to_anchor=(0.0, -0.14),
+            borderaxespad=0,
+            handlelength=1.2,
+        )

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import socket
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -9,10 +12,12 @@ import pytest
 import xarray
 from typer.testing import CliRunner
 
+from fracjax import landscapes
 from fracjax.cli import app
+from fracjax.cli.scan_request import parse_memory
 from fracjax.plotting import scan_figure
 from fracjax.rl import initialize
-from fracjax.rl.checkpoints import save
+from fracjax.rl.checkpoints import load, save
 
 SMALL = "--grid 9x7 --horizon 30 --return-states 1 --gamma 0.99 --gamma 0.9".split()
 
@@ -46,7 +51,7 @@ def test_a_scan_writes_values_request_and_picture(scanned):
     assert result.exit_code == 0, result.output
     summary = json.loads(result.stdout)
     assert summary["points"] == 63
-    assert summary["without_a_finite_return"] == 0
+    assert summary["without_a_finite_value"] == 0
     assert [entry["gamma"] for entry in summary["returns"]] == [0.99, 0.9]
     assert all(entry["smallest"] < entry["largest"] for entry in summary["returns"])
     assert (folder / "scan.png").read_bytes().startswith(b"\x89PNG")
@@ -57,7 +62,7 @@ def test_resume_needs_the_folder_only_and_brings_back_what_was_lost(scanned, tmp
     folder, result = scanned
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
-    (copy / "values" / "value" / "c" / "0" / "0").unlink()
+    (copy / "values" / "value" / "c" / "0" / "0" / "0").unlink()
     (copy / "scan.png").unlink()
     resumed = run("--resume", copy, "--json")
     assert resumed.exit_code == 0, resumed.output
@@ -90,6 +95,127 @@ def test_a_policy_that_changed_is_refused(tmp_path):
     assert "is not the file" in result.stderr
 
 
+@pytest.fixture(scope="module")
+def files_of_directions(tmp_path_factory):
+    """A policy, two more, snapshots of a path, and directions."""
+    folder = tmp_path_factory.mktemp("files")
+    for index in range(3):
+        policy = initialize(jax.random.key(index), 3, 1, environment="pendulum")
+        save(policy, folder / f"{index}.npz")
+    policy = load(folder / "0.npz")
+    (folder / "path").mkdir()
+    for index in range(4):
+        moved = jax.tree.map(lambda leaf, i=index: leaf + 0.01 * i**2 + 0.02 * i, policy.params)
+        moved["params"]["hidden_0"]["bias"] += (0.1 * index) ** 3
+        save(policy.replace(params=moved), folder / "path" / f"{index:06d}.npz")
+    grid = landscapes.plane(policy.params, jax.random.key(0))
+    landscapes.save_directions(folder / "directions.npz", grid.directions)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("plane", "grid"),
+    [
+        ("filter", "5"),
+        ("orthonormal", "3x3x3"),
+        ("gradient", "5x5"),
+        ("hessian", "5x5"),
+        ("through:{0}/1.npz,{0}/2.npz", "5x5"),
+        ("through:{0}/1.npz", "5"),
+        ("path:{0}/path", "5x5"),
+        ("file:{0}/directions.npz", "5x5"),
+    ],
+)
+def test_kinds_of_directions(files_of_directions, tmp_path, plane, grid):
+    folder = files_of_directions
+    arguments = ["pendulum", "--policy", folder / "0.npz", "--plane", plane.format(folder)]
+    arguments += ["--grid", grid, "--horizon", "5", "--return-states", "1", "--json"]
+    result = run(*arguments, "--out", tmp_path / "scan")
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    assert summary["returns"][0]["smallest"] < summary["returns"][0]["largest"]
+    data = landscapes.open_scan(tmp_path / "scan" / "values")
+    assert tuple(data["done"].shape) == tuple(map(int, grid.split("x")))
+    again = run("--resume", tmp_path / "scan", "--json")
+    assert json.loads(again.stdout) == summary
+
+
+def test_exponents_at_every_point(tmp_path):
+    arguments = "pendulum --measure exponents --grid 2x2 --horizon 40 --return-states 1".split()
+    result = run(*arguments, "--gamma", "0.9", "--out", tmp_path / "scan", "--json")
+    assert result.exit_code == 0, result.output
+    data = landscapes.open_scan(tmp_path / "scan" / "values").load()
+    assert data["holder"].dims == ("a", "b", "output")
+    assert np.isfinite(data["exponent"]).all()
+    assert (data["exponent_low"] < data["exponent"]).all()
+    assert (tmp_path / "scan" / "scan.png").exists()
+
+
+def test_a_zoom_and_its_film(tmp_path):
+    arguments = "pendulum --zoom 3 --grid 33x33 --horizon 5 --return-states 1".split()
+    result = run(*arguments, "--out", tmp_path, "--json")
+    assert result.exit_code == 0, result.output
+    frames = json.loads(result.stdout)["frames"]
+    assert [frame["zoom"] for frame in frames] == [1, 2, 4]
+    assert all(frame["status"] == "ok" for frame in frames)
+    assert (tmp_path / "zoom.gif").read_bytes()[:6] == b"GIF89a"
+    before = files(tmp_path / "batches")
+    (tmp_path / "zoom.gif").unlink()
+    again = run("--resume", tmp_path, "--json")
+    assert json.loads(again.stdout)["frames"] == frames
+    assert (tmp_path / "zoom.gif").exists()
+    assert files(tmp_path / "batches") == before
+
+
+def test_an_adaptive_picture(tmp_path):
+    arguments = "pendulum --adaptive 600 --grid 65x65 --horizon 5 --return-states 1".split()
+    result = run(*arguments, "--out", tmp_path, "--json")
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    assert summary["num_evaluated"] <= 600
+    assert 0 <= summary["interpolation_error"] < 0.1
+    data = landscapes.open_scan(tmp_path / "values").load()
+    assert int(data["evaluated"].sum()) == summary["num_evaluated"]
+    assert data["value"].shape == (65, 65)
+    assert (tmp_path / "scan.png").exists()
+    assert json.loads(run("--resume", tmp_path, "--json").stdout) == summary
+
+
+def test_two_processes_share_a_scan(scanned, tmp_path):
+    """The same command on both; process 0 alone writes the request and draws."""
+    folder, _ = scanned
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    command = [sys.executable, "-m", "fracjax", "scan", "pendulum", *SMALL]
+    command += ["--evaluator", "plain", "--coordinator", address, "--num-processes", "2"]
+    both = [
+        subprocess.Popen(
+            [*command, "--process", str(index), "--out", str(tmp_path / "scan")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    results = [process.communicate(timeout=180) for process in both]
+    assert [process.returncode for process in both] == [0, 0], results
+    assert "63 points" in results[0][0]
+    assert results[1] == ("", "")
+    assert results[0][0].count("\n") == 1
+    one = landscapes.open_scan(folder / "values")
+    other = landscapes.open_scan(tmp_path / "scan" / "values")
+    assert (one.attrs["evaluator"], one.attrs["chunk_size"]) == ("plain", other.attrs["chunk_size"])
+    np.testing.assert_array_equal(one["value"], other["value"])
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("512MB", 512 * 10**6), ("2GiB", 2**31), ("1e6", 10**6), (None, None)]
+)
+def test_memory_sizes(text, size):
+    assert parse_memory(text) == size
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -97,6 +223,28 @@ def test_a_policy_that_changed_is_refused(tmp_path):
         (("pendulum", "--resume", "x"), "either an environment or --resume"),
         (("--resume", "nowhere"), "no scan to resume"),
         (("pendulum", "--grid", "3by3"), "--grid"),
+        (("pendulum", "--grid", "2x2x2x2x2x2x2"), "at most 6 directions"),
+        (("pendulum", "--plane", "path"), "path:FILE"),
+        (("pendulum", "--plane", "filter:x"), "x"),
+        (("pendulum", "--plane", "file:missing.npz"), "missing.npz"),
+        (("pendulum", "--plane", "gradient", "--grid", "3x3x3"), "1 or 2 directions"),
+        (("pendulum", "--measure", "beauty"), "--measure"),
+        (("pendulum", "--measure", "exponents", "--gamma", "1"), "--gamma below 1"),
+        (("pendulum", "--replicates", "3"), "--replicates needs --stochastic"),
+        (("pendulum", "--evaluator", "fast"), "--evaluator"),
+        (("pendulum", "--memory", "much"), "--memory"),
+        (("pendulum", "--process", "1"), "need --coordinator"),
+        (("pendulum", "--coordinator", "here"), "needs --num-processes"),
+        (("pendulum", "--seed", "-1"), "--seed"),
+        (("pendulum", "--zoom", "3", "--adaptive", "100"), "not both"),
+        (("pendulum", "--zoom", "3", "--grid", "33x65"), "as many points along both"),
+        (("pendulum", "--zoom", "0"), "--zoom"),
+        (("pendulum", "--adaptive", "3"), "--adaptive"),
+        (("pendulum", "--adaptive", "100", "--gamma", "0.9", "--gamma", "0.8"), "one --gamma"),
+        (("pendulum", "--zoom-at", "0,0"), "--zoom-at needs"),
+        (("pendulum", "--zoom", "3", "--zoom-at", "0"), "2 coordinates"),
+        (("pendulum", "--zoom", "3", "--zoom-at", "here"), "--zoom-at"),
+        (("pendulum", "--film", "avi"), "--film"),
         (("pendulum", "--grid", "1x5"), "--grid"),
         (("pendulum", "--grid", "100000x100000"), "--grid"),
         (("pendulum", "--span", "0"), "--span"),
@@ -124,9 +272,9 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, arguments, words
         b"",
         b"[]",
         b"\xff\xfe",
-        b'{"format": 2, "request": {}}',
         b'{"format": 1, "request": {}}',
-        b'{"format": 1, "request": 3}',
+        b'{"format": 2, "request": {}}',
+        b'{"format": 2, "request": 3}',
         "strange",
     ],
 )

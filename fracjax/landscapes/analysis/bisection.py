@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from fracjax._types import Key, Objective, PyTree
 from fracjax.evaluation import cache_chunk_size, map_points
-from fracjax.landscapes.grids import Grid
+from fracjax.landscapes.slices.grids import Grid
 
 __all__ = ["Bisection", "Evaluator", "bisect_changes", "point_evaluator"]
 

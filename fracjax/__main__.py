@@ -1,0 +1,5 @@
+"""`python -m fracjax`: the command line."""
+
+from fracjax.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""What lies between two solutions: straight lines and trained curves."""

@@ -1,0 +1,1 @@
+"""Scans for other programs."""

@@ -1,0 +1,1 @@
+"""Scans that choose their points: adaptive pictures and zooms."""

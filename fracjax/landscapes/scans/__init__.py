@@ -1,0 +1,1 @@
+"""Evaluate an objective over a grid: chunked, sharded, stored, resumable."""

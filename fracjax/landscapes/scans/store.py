@@ -1,0 +1,399 @@
+"""A scan on disk: written block by block, resumable after any interruption.
+
+A Zarr group that `xarray.open_zarr` reads: one array per output over the axes of the grid, the
+axes' coordinates, and `done`. A block is one tile of the grid and one chunk of every array.
+Zarr writes a chunk to a side file and moves it into place, so that a chunk is there whole or
+not at all, and every chunk carries a CRC-32C of its bytes. The chunk of `done` is written
+last. A block is done when all its chunks are there and pass the check.
+"""
+
+import dataclasses
+import json
+import shutil
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import xarray
+import zarr
+from zarr.codecs import Crc32cCodec
+
+__all__ = [
+    "ScanStore",
+    "existing_manifest",
+    "open_journal",
+    "open_scan",
+    "open_store",
+    "save_scan",
+    "tile_shape",
+]
+
+_FORMAT = 2
+_DONE = "done"
+_COORDINATES = ("a", "b", "c", "d", "e", "f")
+_REQUIRED = ("format", "manifest", "shape", "block_shape", "outputs")
+_CONFIG = {"write_empty_chunks": True}
+
+
+def tile_shape(shape: tuple[int, ...], num_points: int) -> tuple[int, ...]:
+    """Cut a grid into tiles of at most `num_points` points: whole rows where they fit."""
+    tile = []
+    room = max(num_points, 1)
+    for size in reversed(shape):
+        tile.append(min(size, room))
+        room = room // tile[-1] if tile[-1] == size else 1
+    return tuple(reversed(tile))
+
+
+def axis_names(num_axes: int) -> tuple[str, ...]:
+    """Names of the axes of a grid: a, b, c and so on.
+
+    Raises:
+        ValueError: If there are more axes than names.
+    """
+    if num_axes > len(_COORDINATES):
+        msg = f"A grid must have at most {len(_COORDINATES)} axes, but has {num_axes}."
+        raise ValueError(msg)
+    return _COORDINATES[:num_axes]
+
+
+def output_dimensions(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[str, ...]]:
+    """Name the further dimensions of outputs that are arrays; equal sizes share a name.
+
+    Args:
+        shapes: Shape of every output at one point. The first size is called `output`, others
+            `output1` and so on.
+    """
+    names: dict[tuple[int, int], str] = {}
+    found: dict[str, tuple[str, ...]] = {}
+    for output in sorted(shapes, key=lambda name: (name != "value", name)):
+        shape, dimensions = shapes[output], []
+        for axis, size in enumerate(shape):
+            place = (size, shape[:axis].count(size))  # an axis cannot have a name twice
+            names.setdefault(place, f"output{len(names) or ''}")
+            dimensions.append(names[place])
+        found[output] = tuple(dimensions)
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class ScanStore:
+    """Values of a scan on disk.
+
+    Attributes:
+        folder: Where it is.
+        manifest: What the values depend on.
+        shape: Points along each axis of the grid.
+        block_shape: Points of one block along each axis; those at the end may be smaller.
+        arrays: The Zarr arrays of the outputs, and `done`.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    shape: tuple[int, ...]
+    block_shape: tuple[int, ...]
+    arrays: Mapping[str, zarr.Array]
+
+    @property
+    def _tiles(self) -> tuple[int, ...]:
+        return tuple(-(-n // size) for n, size in zip(self.shape, self.block_shape, strict=True))
+
+    @property
+    def num_blocks(self) -> int:
+        """Number of blocks."""
+        return int(np.prod(self._tiles))
+
+    def bounds(self, block: int) -> tuple[slice, ...]:
+        """Where a block lies in the grid."""
+        tile = np.unravel_index(block, self._tiles)
+        return tuple(
+            slice(int(index) * size, min((int(index) + 1) * size, n))
+            for index, size, n in zip(tile, self.block_shape, self.shape, strict=True)
+        )
+
+    def size(self, block: int) -> int:
+        """Number of points in a block."""
+        return int(np.prod([part.stop - part.start for part in self.bounds(block)]))
+
+    def _chunk(self, name: str, block: int) -> Path:
+        array = self.arrays[name]
+        tile = tuple(int(index) for index in np.unravel_index(block, self._tiles))
+        outputs = (0,) * (array.ndim - len(tile))
+        return self.folder / name / array.metadata.encode_chunk_key(tile + outputs)
+
+    def read(self, block: int) -> dict[str, np.ndarray] | None:
+        """Values of a block by name; None if it was not written, or was damaged since."""
+        if not self.is_there(block):
+            return None
+        where = self.bounds(block)
+        try:
+            found = {name: np.asarray(array[where]) for name, array in self.arrays.items()}
+        except (ValueError, RuntimeError):  # what a failed checksum or a short chunk raises
+            return None
+        return found if found.pop(_DONE).all() else None
+
+    def is_there(self, block: int) -> bool:
+        """Whether a block was written, whole or damaged since."""
+        return all(self._chunk(name, block).is_file() for name in self.arrays)
+
+    def is_done(self, block: int) -> bool:
+        """Whether a block is there and whole; reads it."""
+        return self.read(block) is not None
+
+    def write(self, block: int, values: Mapping[str, np.ndarray]) -> None:
+        """Put the values of one block on disk.
+
+        Raises:
+            OSError: If there is no room; what was written before stays good.
+        """
+        where = self.bounds(block)
+        try:
+            for name, array in self.arrays.items():
+                array[where] = True if name == _DONE else values[name]
+        except OSError as error:
+            msg = (
+                f"Writing block {block} to {self.folder} failed ({error.strerror or error});"
+                " make room and run the same scan again: it goes on from what is there."
+            )
+            raise OSError(error.errno, msg) from error
+
+
+def open_store(
+    folder: Path | str,
+    manifest: Mapping[str, Any],
+    *,
+    axes: Mapping[str, np.ndarray],
+    outputs: Mapping[str, jax.ShapeDtypeStruct],
+    block_shape: tuple[int, ...],
+    clean: bool = True,
+) -> ScanStore:
+    """Open a store for a scan, or make it.
+
+    Args:
+        folder: Where it is or shall be.
+        manifest: Names and JSON values of all that the values depend on. An entry `notes` is
+            kept from the first run and not compared.
+        axes: Coordinates along each axis of the grid, by name.
+        outputs: Shape and dtype of each output at one point, by name.
+        block_shape: Points of one block along each axis; a store that is there keeps its own.
+        clean: Whether to remove what a killed process left half written; not while others
+            write.
+
+    Raises:
+        ValueError: If a store for something else is there (what differs is named), or
+            something that is no store.
+    """
+    folder = Path(folder)
+    clash = sorted(set(outputs) & {_DONE, *axes})
+    if clash:
+        msg = f"An objective's output must not be called {clash[0]!r}: the scan uses the name."
+        raise ValueError(msg)
+    wanted = {
+        "format": _FORMAT,
+        "manifest": json.loads(json.dumps(manifest)),
+        "shape": [len(axis) for axis in axes.values()],
+        "block_shape": list(block_shape),
+        "outputs": {n: [list(o.shape), np.dtype(o.dtype).str] for n, o in outputs.items()},
+    }
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        found = _attributes(folder)
+        _refuse_others(folder, found, wanted)
+        for leftover in folder.rglob("*.partial") if clean else ():
+            leftover.unlink(missing_ok=True)
+    else:
+        _create(folder, wanted, axes)
+    return _opened(folder, _attributes(folder))
+
+
+def open_journal(
+    folder: Path | str,
+    manifest: Mapping[str, Any],
+    *,
+    num_batches: int,
+    batch_size: int,
+    output: jax.ShapeDtypeStruct,
+) -> ScanStore:
+    """Open or make a store for batches of points that are chosen as values come in.
+
+    What `adaptive_scan` and `zoom_frames` take as `store`; it remembers nothing but `value`, in
+    the order of evaluation.
+
+    Args:
+        folder: Where it is or shall be.
+        manifest: What the values depend on, see `open_store`.
+        num_batches: Most batches there can be.
+        batch_size: Points in each.
+        output: Shape and dtype of a value.
+
+    Raises:
+        ValueError: See `open_store`.
+    """
+    return open_store(
+        folder,
+        manifest,
+        axes={"a": np.arange(num_batches * batch_size)},
+        outputs={"value": output},
+        block_shape=(batch_size,),
+    )
+
+
+def save_scan(folder: Path | str, dataset: xarray.Dataset, manifest: Mapping[str, Any]) -> None:
+    """Write a finished scan as a store that `open_scan` reads.
+
+    Args:
+        folder: New, empty, or with the same scan, whose blocks are kept.
+        dataset: Result of a scan in memory or of `adaptive_scan`.
+        manifest: What the values depend on; `kind`, `chunk size` and so on become attributes.
+
+    Raises:
+        ValueError: If the folder holds something else.
+        OSError: If there is no room.
+    """
+    axes = {str(name): dataset[name].values for name in dataset.dims if name in dataset.coords}
+    outputs = {
+        str(name): jax.ShapeDtypeStruct(variable.shape[len(axes) :], variable.dtype)
+        for name, variable in dataset.data_vars.items()
+    }
+    shape = tuple(len(axis) for axis in axes.values())
+    kept = open_store(
+        folder, manifest, axes=axes, outputs=outputs, block_shape=tile_shape(shape, 2**18)
+    )
+    for block in range(kept.num_blocks):
+        if not kept.is_done(block):
+            where = kept.bounds(block)
+            kept.write(block, {name: dataset[name].values[where] for name in outputs})
+
+
+def open_scan(folder: Path | str) -> xarray.Dataset:
+    """Read a stored scan, finished or not, without loading it.
+
+    Args:
+        folder: What `scan(store=…)` wrote.
+
+    Returns:
+        The Dataset that `scan` gives, read from disk where it is used, and `done` over the
+        axes of the grid: points that are not done are NaN (or -1 for integers). Damaged
+        blocks count as not done only when `scan` runs again; reading one here raises
+        `ValueError`.
+
+    Raises:
+        ValueError: If the folder holds no scan of this version.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        msg = f"{folder} holds no scan."
+        raise ValueError(msg)
+    found = _attributes(folder)
+    try:
+        dataset = xarray.open_zarr(folder, consolidated=False, chunks=None, mask_and_scale=False)
+        manifest = found["manifest"]
+        attrs = dataset_attributes(manifest)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        msg = f"{folder} holds something that is no scan of this version."
+        raise ValueError(msg) from error
+    dataset.attrs = {**attrs, "manifest": json.dumps(manifest, sort_keys=True)}
+    return dataset
+
+
+# Attributes of a scan's Dataset, and where the manifest has them.
+_ATTRIBUTES = {
+    "directions": "kind",
+    "chunk_size": "chunk size",
+    "dtype": "parameter dtype",
+    "evaluator": "evaluator",
+}
+
+
+def dataset_attributes(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of a scan's Dataset, from its manifest; `details` of directions as JSON."""
+    found = {name: manifest.get(label) for name, label in _ATTRIBUTES.items()}
+    return {**found, "details": json.dumps(manifest.get("details", {}), sort_keys=True)}
+
+
+def existing_manifest(folder: Path | str) -> Mapping[str, Any] | None:
+    """Manifest of a store; None where there is none yet.
+
+    Raises:
+        ValueError: If the folder holds something that is no store.
+    """
+    folder = Path(folder)
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return None
+    return _attributes(folder)["manifest"]
+
+
+def _opened(folder: Path, found: Mapping[str, Any]) -> ScanStore:
+    arrays = {
+        name: zarr.open_array(folder / name, mode="r+", config=_CONFIG)
+        for name in (*found["outputs"], _DONE)  # the order in which a block is written
+    }
+    return ScanStore(
+        folder, found["manifest"], tuple(found["shape"]), tuple(found["block_shape"]), arrays
+    )
+
+
+def _create(folder: Path, wanted: dict[str, Any], axes: Mapping[str, np.ndarray]) -> None:
+    """Make the group beside its place and move it there, so that it is never half made."""
+    making = folder.with_name(folder.name + ".making")
+    shutil.rmtree(making, ignore_errors=True)
+    group = zarr.open_group(making, mode="w", attributes=wanted)
+    for name, axis in axes.items():
+        group.create_array(name, data=np.asarray(axis, np.float64), dimension_names=(name,))
+    arrays = {**wanted["outputs"], _DONE: [[], "|b1"]}
+    further = output_dimensions({name: tuple(shape) for name, (shape, _) in arrays.items()})
+    for name, (outputs, dtype) in arrays.items():
+        group.create_array(
+            name,
+            shape=(*wanted["shape"], *outputs),
+            chunks=(*wanted["block_shape"], *(max(size, 1) for size in outputs)),
+            dtype=dtype,
+            fill_value=_fill_value(np.dtype(dtype)),
+            compressors=[Crc32cCodec()],
+            dimension_names=(*axes, *further[name]),
+        )
+    with warnings.catch_warnings():  # Zarr warns that version 3 has not settled the format
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(making)
+    if folder.exists():
+        folder.rmdir()
+    making.rename(folder)
+
+
+def _fill_value(dtype: np.dtype) -> Any:
+    """Stand for a point that is not done."""
+    if dtype.kind in "fc":
+        return np.nan
+    return -1 if dtype.kind == "i" else 0
+
+
+def _attributes(folder: Path) -> dict[str, Any]:
+    """What the store there was made for."""
+    try:
+        found = dict(zarr.open_group(folder, mode="r").attrs)
+    except (ValueError, KeyError, TypeError, OSError, json.JSONDecodeError) as error:
+        msg = f"{folder} holds something that is no scan; choose another folder."
+        raise ValueError(msg) from error
+    whole = all(name in found for name in _REQUIRED) and found["format"] == _FORMAT
+    if not whole or not isinstance(found["manifest"], dict):
+        msg = f"{folder} holds something that is no scan of this version; choose another folder."
+        raise ValueError(msg)
+    return found
+
+
+def _refuse_others(folder: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raise if values there depend on something else than values wanted."""
+    there = {**found, **found["manifest"]}
+    here = {**wanted, **wanted["manifest"]}
+    names = sorted((there.keys() | here.keys()) - {"manifest", "notes", "block_shape"})
+    absent = "nothing"
+    differing = [
+        f"{name}: {there.get(name, absent)} there, {here.get(name, absent)} now"
+        for name in names
+        if there.get(name) != here.get(name)
+    ]
+    if differing:
+        msg = f"{folder} holds another scan ({'; '.join(differing)}); choose another folder."
+        raise ValueError(msg)

@@ -1,0 +1,1 @@
+"""Lines, planes and boxes of points: where a landscape is looked at."""
