@@ -1,6 +1,7 @@
 """Memory does not grow with the grid: measured on processes of their own."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -27,9 +28,9 @@ BOUND = 32 * 2**20
 def peak_memory(folder: Path, rows: int) -> int:
     """Most memory that a scan of rows × 2000 points held, in bytes."""
     command = [sys.executable, "-c", SCAN, str(folder), str(rows), str(BOUND)]
-    child = os.spawnv(os.P_NOWAIT, sys.executable, command)
-    _, status, usage = os.wait4(child, 0)
-    assert status == 0
+    child = subprocess.Popen(command)
+    _, child.returncode, usage = os.wait4(child.pid, 0)
+    assert child.returncode == 0
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fracjax import directions, landscapes
-from fracjax.landscapes import grids
+from fracjax.landscapes.slices import grids
 
 KEY = jax.random.key(0)
 PARAMS = {"w": jnp.ones((4, 3)), "b": jnp.ones(3)}
