@@ -10,6 +10,7 @@ from fracjax._types import Status as Status
 __version__ = importlib.metadata.version("fracjax")
 
 _SUBPACKAGES = (
+    "curvature",
     "diagnosis",
     "estimators",
     "landscapes",

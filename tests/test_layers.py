@@ -8,7 +8,18 @@ from pathlib import Path
 import fracjax
 
 PACKAGE = Path(fracjax.__file__).parent
-HEAVY = ("brax", "flax", "optax", "mujoco", "matplotlib", "scipy", "xarray", "typer")
+HEAVY = (
+    "brax",
+    "flax",
+    "optax",
+    "mujoco",
+    "matplotlib",
+    "plotly",
+    "zarr",
+    "scipy",
+    "xarray",
+    "typer",
+)
 
 
 def test_importing_the_package_loads_jax_and_nothing_heavy():
