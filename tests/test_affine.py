@@ -145,6 +145,7 @@ def test_low_precision_and_integers_in_between():
     compare(casts, PARAMS, X, tolerance=2e-2)
 
 
+@pytest.mark.slow
 def test_flax_convolutions():
     class Network(linen.Module):
         @linen.compact

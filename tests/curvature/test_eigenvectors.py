@@ -34,9 +34,9 @@ def params(dtype="float64"):
 @pytest.mark.parametrize(
     ("which", "expected"),
     [
-        ("magnitude", [10, 9.999, 9.998, -8.0001, -8, 5]),
-        ("largest", [10, 9.999, 9.998, 5, 1]),
-        ("smallest", [-8.0001, -8, -1]),
+        pytest.param("magnitude", [10, 9.999, 9.998, -8.0001, -8, 5], marks=pytest.mark.slow),
+        pytest.param("largest", [10, 9.999, 9.998, 5, 1], marks=pytest.mark.slow),
+        pytest.param("smallest", [-8.0001, -8, -1], marks=pytest.mark.slow),
         ("both ends", [10, 9.999, 9.998, -8.0001, -8]),
     ],
 )
@@ -56,6 +56,7 @@ def test_a_known_spectrum_with_clusters_on_both_sides(which, expected, x64):
     assert np.all(vectors[np.arange(len(vectors)), np.argmax(np.abs(vectors), axis=1)] > 0)
 
 
+@pytest.mark.slow
 def test_single_precision_agrees_and_its_residuals_say_how_well(x64):
     for method, tolerance in (("auto", 2e-5), ("differences", 2e-2)):
         found = top_hessian_eigenvectors(
@@ -68,7 +69,7 @@ def test_single_precision_agrees_and_its_residuals_say_how_well(x64):
         assert np.all(found.residuals < tolerance)
 
 
-@pytest.mark.parametrize("num_iterations", [6, 10])
+@pytest.mark.parametrize("num_iterations", [pytest.param(6, marks=pytest.mark.slow), 10])
 def test_too_few_iterations_are_admitted(num_iterations, x64):
     """Every value lies within its residual of an eigenvalue, converged or not."""
     found = top_hessian_eigenvectors(

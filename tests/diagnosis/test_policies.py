@@ -58,6 +58,7 @@ def test_stochastic_returns_share_their_noise_between_points():
     assert not np.allclose(first, other, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.brax
 def test_brax_tangents_start_as_physical_ones():
     """With the lift, two tangents span coordinates, and no constant leaf carries one."""

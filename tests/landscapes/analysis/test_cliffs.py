@@ -91,7 +91,7 @@ def fields(hurst):
     return np.asarray(draw(keys))
 
 
-@pytest.mark.parametrize("hurst", [0.1, 0.5])
+@pytest.mark.parametrize("hurst", [pytest.param(0.1, marks=pytest.mark.slow), 0.5])
 def test_large_changes_of_a_fractal_are_no_cliffs(hurst):
     """Null: 5 % of planes with a false alarm, 200 planes; the range alone finds many."""
     alarms = [cliffs(scan_of(f), share_of_range=0.05).sizes["cliff"] > 0 for f in fields(hurst)]

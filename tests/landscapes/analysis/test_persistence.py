@@ -82,6 +82,7 @@ def test_a_random_walk_follows_the_power_law_of_brownian_motion():
         assert abs((persistence >= m).sum() - expected) < 4 * expected**0.5
 
 
+@pytest.mark.slow
 def test_a_fractal_plane_is_self_similar():
     """Twice the side at 2^H times the level holds as many minima; white noise would hold 4 times.
 

@@ -94,6 +94,7 @@ def test_windows_of_a_line_cover():
     np.testing.assert_allclose(found["graph_dimension"], 2 - found["holder_exponent"].clip(0, 1))
 
 
+@pytest.mark.slow
 def test_what_does_not_vary_is_at_the_noise_floor():
     a, b = np.meshgrid(np.linspace(-1, 1, 64), np.linspace(-1, 1, 64), indexing="ij")
     noise = np.random.default_rng(0).normal(size=a.shape)
@@ -133,6 +134,7 @@ def test_an_offset_costs_no_digits():
     np.testing.assert_allclose(1e-30 * near["amplitude"], small["amplitude"], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_double_precision_agrees(x64):
     double = roughness_map(scan_of(surface()))
     assert double["stderr"].dtype == np.float64
@@ -186,6 +188,7 @@ def test_noise_may_be_given_in_any_form():
 # --- the whole scan ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_whole_scan_has_the_dimension_of_its_values():
     picture = surfaces(0.5, 32, 256)[0]
     found = graph_dimension_of_scan(scan_of(picture))
@@ -198,6 +201,7 @@ def test_the_whole_scan_has_the_dimension_of_its_values():
     np.testing.assert_allclose(line.value, graph_dimension(surface()[3]).value, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_blocks_of_a_large_plane_cover():
     """Null: 95 %; 200 planes of 64² in 4 blocks each, H = 0.5."""
     covered = 0

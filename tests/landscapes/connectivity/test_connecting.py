@@ -136,6 +136,7 @@ def test_a_polyline_goes_around_too_with_any_optimiser():
     assert curve.data["length_ratio"] == pytest.approx(np.pi / 2, rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_return_is_climbed_and_noise_averaged():
     curve = connecting_curve(
         lambda p, k: -noisy_ring(p, k),

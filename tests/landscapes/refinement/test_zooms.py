@@ -156,7 +156,14 @@ def on_koch(address):
 @pytest.mark.parametrize(
     ("name", "objective", "kind", "centre", "dimension"),
     [
-        ("line", lambda p, key: p[1] - 0.37 * p[0], "boundary", (0.1, 0.037), 1.0),
+        pytest.param(
+            "line",
+            lambda p, key: p[1] - 0.37 * p[0],
+            "boundary",
+            (0.1, 0.037),
+            1.0,
+            marks=pytest.mark.slow,
+        ),
         (
             "line by distance",
             lambda p, key: jnp.abs(p[1] - 0.37 * p[0]) / math.hypot(1, 0.37),

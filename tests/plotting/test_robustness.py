@@ -1,0 +1,97 @@
+"""Pictures of exponents and of returns under disturbance show the numbers they were given."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from fracjax import Estimate, Status
+from fracjax.learning import ClosedLoopExponents, Regime, SizeScan
+from fracjax.plotting import robustness
+
+OK = np.asarray(int(Status.OK))
+
+
+@pytest.fixture
+def axes():
+    figure = Figure()
+    yield figure.subplots()
+    figure.savefig("/dev/null", format="png")
+
+
+def estimate(value, margin=0.1):
+    value = np.asarray(value, float)
+    error = np.full_like(value, margin / 2)
+    status = np.full(value.shape, int(Status.OK))
+    return Estimate(value, error, value - margin, value + margin, status)
+
+
+def exponents(largest, regime=Regime.STABLE, control=0.0):
+    spectrum = estimate(np.stack([largest, np.asarray(largest) - 1], axis=-1))
+    first, total = estimate(largest), estimate(2 * np.asarray(largest) - 1)
+    return ClosedLoopExponents(
+        first, spectrum, total, first, np.asarray(int(regime)), np.asarray(control), np.asarray(9.0)
+    )
+
+
+def test_bars_stand_at_their_values_and_share_tasks(axes):
+    table = {
+        "no action": {"cartpole": estimate(0.0), "walker": estimate(0.01)},
+        "trained": {"walker": estimate(0.2), "cartpole": estimate(-0.3)},
+    }
+    robustness.exponent_bars(axes, table, zero=0.007)
+    heights = [
+        bar.get_height()
+        for container in axes.containers
+        for bar in container[:2]
+        if hasattr(bar, "get_height")
+    ]
+    assert heights == pytest.approx([0.0, 0.01, 0.2, -0.3])
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["cartpole", "walker"]
+    bars = [bar for bar in axes.patches if bar.get_height() == pytest.approx(0.2)]
+    assert round(bars[0].get_x() + bars[0].get_width() / 2 - 0.2) == 1
+
+
+def test_sizes_are_drawn_beside_the_tangents(axes):
+    sizes = np.array([0.0, 1e-6, 1e-4])
+    scan = SizeScan(
+        sizes,
+        exponents(np.array([-np.inf, 0.4, 0.41]), control=np.array([0.0, 0.0, 1e-7])),
+        exponents(0.42),
+        estimate(np.zeros((3, 2))),
+        estimate(np.zeros(3)),
+    )
+    robustness.exponents_against_size(axes, scan)
+    points = [line for line in axes.lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(points[0].get_xdata(), sizes[1:])
+    np.testing.assert_allclose(points[0].get_ydata(), [0.4, 0.41])
+    dashed = [line.get_ydata()[0] for line in axes.lines if line.get_ls() == "--"]
+    assert dashed == pytest.approx([0.42, -0.58])
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert "rounding" in labels
+
+
+def test_curves_have_bands(axes):
+    sizes = np.array([0.0, 0.1, 0.5])
+    robustness.return_curve(axes, sizes, estimate([9.0, 5.0, 1.0]), label="agent")
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [9, 5, 1])
+    band = axes.collections[0].get_paths()[0].vertices
+    assert band[:, 1].max() == pytest.approx(9.1)
+
+
+@pytest.mark.parametrize(("count", "marker"), [(5, "None"), (500, ".")])
+def test_many_pushes_are_dots(axes, count, marker):
+    returns = np.random.default_rng(0).normal(size=(count, 2))
+    robustness.push_band(axes, np.linspace(0, 1e-3, count), returns)
+    assert [line.get_marker() for line in axes.lines] == [marker] * 2
+    np.testing.assert_array_equal(axes.lines[1].get_ydata(), returns[:, 1])
+
+
+def test_policies_that_never_fail_stand_at_the_top(axes):
+    found = [exponents(-0.1), exponents(0.2, Regime.CHAOTIC), exponents(0.3, Regime.CHAOTIC)]
+    endless = Estimate(*(np.asarray(np.inf),) * 4, OK)
+    tolerated = [endless, estimate(0.5, 0.05), estimate(0.2, 0.05)]
+    robustness.tolerance_against_exponent(axes, found, tolerated, labels=("a", "b", "c"), zero=0.01)
+    tops = [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "^"]
+    assert tops == pytest.approx([0.575])
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["stable", "chaotic"]
