@@ -5,11 +5,11 @@ import functools
 from collections.abc import Callable, Mapping
 
 from fracjax._types import Key
-from fracjax.reproduce.rows import Row
+from fracjax.reproduce.rows import Findings, Row
 
 __all__ = ["Experiment", "experiments"]
 
-Part = Callable[[Key, bool], list[Row]]
+Part = Callable[[Key, bool], list[Row] | Findings]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Experiment:
     Attributes:
         name: As on the command line.
         description: One line.
-        parts: Name of a part to a function of a key and whether to be quick, returning rows.
+        parts: Name of a part to a function of a key and whether to be quick, returning rows, or
+            rows with figures.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Experiment:
 @functools.cache
 def experiments() -> dict[str, Experiment]:
     """Make the experiments that there are, by name."""
+    from fracjax.reproduce.fractal import parts as fractal
     from fracjax.reproduce.references import parts as references
 
     found = [
@@ -37,6 +39,11 @@ def experiments() -> dict[str, Experiment]:
             "references",
             "exact, certified and published exponents and dimensions",
             references(),
-        )
+        ),
+        Experiment(
+            "fractal",
+            "roughness of discounted returns from chaos, on loops with known exponents",
+            fractal(),
+        ),
     ]
     return {experiment.name: experiment for experiment in found}

@@ -2,8 +2,10 @@
 
 import dataclasses
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
-__all__ = ["Row", "compare"]
+__all__ = ["Findings", "Row", "compare", "describe"]
 
 _AGREES = 4.0  # joint standard errors; among a hundred true rows one in 160 tables has a miss
 _ROUNDING = 1e-9
@@ -19,11 +21,11 @@ class Row:
         value: As computed now; NaN when it could not be.
         low: Lower end of the 95 % interval.
         high: Upper end.
-        reference: Expected value.
+        reference: Expected value; NaN in a row that only describes, see `describe`.
         uncertainty: Standard error of the reference; 0 where it is exact.
         source: Where the reference comes from.
         z: Difference in joint standard errors.
-        agrees: Whether |z| is at most 4.
+        agrees: Whether |z| is at most 4; true where there is nothing to compare with.
     """
 
     system: str
@@ -36,6 +38,20 @@ class Row:
     source: str
     z: float
     agrees: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """What a part found, where there is more to it than rows.
+
+    Attributes:
+        rows: Compared numbers.
+        figures: Functions that draw a Matplotlib figure, by file name without its ending. They
+            are called only where there is a folder to write to.
+    """
+
+    rows: list[Row]
+    figures: Mapping[str, Callable[[], Any]] = dataclasses.field(default_factory=dict)
 
 
 def compare(
@@ -75,4 +91,21 @@ def compare(
         source=source,
         z=z,
         agrees=bool(abs(z) <= _AGREES),
+    )
+
+
+def describe(system: str, quantity: str, computed: tuple[float, float]) -> Row:
+    """Report a (value, standard error) that has no reference: not to be counted as agreeing."""
+    value, stderr = computed
+    return Row(
+        system=system,
+        quantity=quantity,
+        value=value,
+        low=value - 1.96 * stderr,
+        high=value + 1.96 * stderr,
+        reference=math.nan,
+        uncertainty=math.nan,
+        source="no reference: described, not tested",
+        z=math.nan,
+        agrees=True,
     )

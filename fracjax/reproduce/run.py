@@ -1,5 +1,6 @@
 """Run an experiment part by part; what is done is kept, so that a killed run goes on."""
 
+import io
 import json
 import math
 import os
@@ -12,7 +13,7 @@ from typing import Any
 import jax
 
 from fracjax.reproduce.experiments import Experiment
-from fracjax.reproduce.rows import Row
+from fracjax.reproduce.rows import Findings, Row
 
 __all__ = ["as_document", "run"]
 
@@ -38,7 +39,8 @@ def run(
         seed: Seed.
         quick: Whether to take the smallest sizes that still mean something.
         folder: Where to keep rows as they come; a later run with the same settings goes on
-            from there.
+            from there. Figures are written beside them as PNG, before the rows of their part, so
+            that a part whose rows are kept has its figures.
         settings: What else must be the same for a run to go on (versions, dtype).
         on_part: Called with the part's name, how many are done and how many there are.
 
@@ -53,8 +55,11 @@ def run(
             on_part(name, number, len(experiment.parts))
         if name not in done:
             key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
-            done[name] = part(key, quick)
+            found = part(key, quick)
+            found = found if isinstance(found, Findings) else Findings(found)
+            done[name] = found.rows
             if folder is not None:
+                _draw(folder, found)
                 _save(folder, identity, done)
         rows.extend(done[name])
     return rows
@@ -99,6 +104,21 @@ def _row(entries: dict[str, Any]) -> Row:
         name: math.nan if entry is None else entry for name, entry in entries.items()
     }
     return Row(**known)
+
+
+def _draw(folder: Path, found: Findings) -> None:
+    """Write the figures of a part."""
+    if not found.figures:
+        return
+    from fracjax.reports.files import write_files  # brings Matplotlib
+
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = {}
+    for name, draw in found.figures.items():
+        buffer = io.BytesIO()
+        draw().savefig(buffer, format="png")
+        pictures[f"{name}.png"] = buffer.getvalue()
+    write_files(folder, pictures)
 
 
 def _save(folder: Path, identity: dict[str, Any], done: dict[str, list[Row]]) -> None:

@@ -8,8 +8,10 @@ from fracjax.systems import known_values as known_values
 from fracjax.systems import lattices as lattices
 from fracjax.systems import maps as maps
 from fracjax.systems import mdps as mdps
+from fracjax.systems import mollified as mollified
 from fracjax.systems import random_fields as random_fields
 from fracjax.systems import recurrent as recurrent
+from fracjax.systems import roughness_laws as roughness_laws
 from fracjax.systems import signals as signals
 from fracjax.systems import spatial as spatial
 
@@ -22,8 +24,10 @@ __all__ = [
     "lattices",
     "maps",
     "mdps",
+    "mollified",
     "random_fields",
     "recurrent",
+    "roughness_laws",
     "signals",
     "spatial",
 ]

@@ -1,0 +1,46 @@
+"""Roughness of discounted returns, from chaos: every step of the argument as numbers.
+
+References marked "computed for this project" are regression anchors of our own, measured once
+with an independent program or an earlier run; they are no published results.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+
+from fracjax._types import Key
+from fracjax.reproduce import (
+    fractal_control,
+    fractal_estimators,
+    fractal_laws,
+    fractal_logistic,
+    fractal_maps,
+    fractal_noise,
+)
+from fracjax.reproduce.rows import Findings, Row
+
+__all__ = ["parts"]
+
+Part = Callable[[Key, bool], list[Row] | Findings]
+
+
+def parts() -> dict[str, Part]:
+    """One part per claim. All run in float64."""
+    modules = (
+        fractal_estimators,
+        fractal_laws,
+        fractal_maps,
+        fractal_logistic,
+        fractal_noise,
+        fractal_control,
+    )
+    named: dict[str, Part] = {}
+    for module in modules:
+        named |= module.PARTS
+    return {name: functools.partial(_in_float64, part) for name, part in named.items()}
+
+
+def _in_float64(part: Part, key: Key, quick: bool) -> list[Row] | Findings:
+    with jax.enable_x64(True):
+        return part(key, quick)
