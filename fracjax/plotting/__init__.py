@@ -15,19 +15,29 @@ from fracjax.plotting.scans import fractality_figure as fractality_figure
 from fracjax.plotting.scans import mark_cliffs as mark_cliffs
 from fracjax.plotting.scans import scan_figure as scan_figure
 from fracjax.plotting.surfaces import surface_html as surface_html
+from fracjax.plotting.theory import estimator_errors as estimator_errors
+from fracjax.plotting.theory import exponents_and_laws as exponents_and_laws
+from fracjax.plotting.theory import mollified_increments as mollified_increments
+from fracjax.plotting.theory import slopes_and_discounts as slopes_and_discounts
+from fracjax.plotting.theory import slopes_and_exponents as slopes_and_exponents
 from fracjax.plotting.zooms import zoom_figure as zoom_figure
 
 __all__ = [
     "convergence_trace",
     "diagnosis_figures",
+    "estimator_errors",
     "exponents_against_discount",
+    "exponents_and_laws",
     "fractality_figure",
     "line_slice",
     "mark_cliffs",
+    "mollified_increments",
     "path_on_plane",
     "perturbation_variance",
     "plane_slice",
     "scan_figure",
+    "slopes_and_discounts",
+    "slopes_and_exponents",
     "surface",
     "surface_html",
     "variogram",

@@ -29,7 +29,14 @@ def exponents(largest, regime=Regime.STABLE, control=0.0):
     spectrum = estimate(np.stack([largest, np.asarray(largest) - 1], axis=-1))
     first, total = estimate(largest), estimate(2 * np.asarray(largest) - 1)
     return ClosedLoopExponents(
-        first, spectrum, total, first, np.asarray(int(regime)), np.asarray(control), np.asarray(9.0)
+        first,
+        spectrum,
+        total,
+        first,
+        np.asarray(int(regime)),
+        np.asarray(control),
+        np.asarray(0.0),
+        np.asarray(9.0),
     )
 
 
@@ -64,8 +71,12 @@ def test_sizes_are_drawn_beside_the_tangents(axes):
     points = [line for line in axes.lines if line.get_marker() == "o"]
     np.testing.assert_allclose(points[0].get_xdata(), sizes[1:])
     np.testing.assert_allclose(points[0].get_ydata(), [0.4, 0.41])
+    scan.perturbations.spectrum.status[2, 1] = Status.AT_NOISE_FLOOR
+    robustness.exponents_against_size(axes, scan)
+    crosses = [line for line in axes.lines if line.get_marker() == "x"]
+    np.testing.assert_allclose(np.concatenate([line.get_ydata() for line in crosses]), [-0.59])
     dashed = [line.get_ydata()[0] for line in axes.lines if line.get_ls() == "--"]
-    assert dashed == pytest.approx([0.42, -0.58])
+    assert dashed == pytest.approx([0.42, -0.58] * 2)
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert "rounding" in labels
 
