@@ -14,6 +14,7 @@ _SUBPACKAGES = (
     "diagnosis",
     "estimators",
     "landscapes",
+    "learning",
     "plotting",
     "reports",
     "reproduce",

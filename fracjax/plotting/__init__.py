@@ -9,6 +9,11 @@ from fracjax.plotting.landscapes import surface as surface
 from fracjax.plotting.movies import write_movie as write_movie
 from fracjax.plotting.movies import zoom_pictures as zoom_pictures
 from fracjax.plotting.paths import path_on_plane as path_on_plane
+from fracjax.plotting.robustness import exponent_bars as exponent_bars
+from fracjax.plotting.robustness import exponents_against_size as exponents_against_size
+from fracjax.plotting.robustness import push_band as push_band
+from fracjax.plotting.robustness import return_curve as return_curve
+from fracjax.plotting.robustness import tolerance_against_exponent as tolerance_against_exponent
 from fracjax.plotting.scaling import perturbation_variance as perturbation_variance
 from fracjax.plotting.scaling import variogram as variogram
 from fracjax.plotting.scans import fractality_figure as fractality_figure
@@ -26,7 +31,9 @@ __all__ = [
     "convergence_trace",
     "diagnosis_figures",
     "estimator_errors",
+    "exponent_bars",
     "exponents_against_discount",
+    "exponents_against_size",
     "exponents_and_laws",
     "fractality_figure",
     "line_slice",
@@ -35,11 +42,14 @@ __all__ = [
     "path_on_plane",
     "perturbation_variance",
     "plane_slice",
+    "push_band",
+    "return_curve",
     "scan_figure",
     "slopes_and_discounts",
     "slopes_and_exponents",
     "surface",
     "surface_html",
+    "tolerance_against_exponent",
     "variogram",
     "write_movie",
     "zoom_figure",

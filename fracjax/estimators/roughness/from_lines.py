@@ -94,7 +94,8 @@ def exponent_from_lines(
     (-.012 at H = .3), coverage 85 to 96 %; told as a bound -.003 and 96 %. Where the
     variogram oscillates around its power law, as it does for Weierstrass functions and returns of
     maps with equal steps in logarithm, levels that do not sample the period evenly leave a bias
-    that no interval holds: up to .02 over four decades, .004 over six (`fracjax reproduce fractal`).
+    that no interval holds: up to .02 over four decades, .004 over six (see `fracjax reproduce
+    fractal`).
 
     Args:
         values: Function values; lines with a nonfinite value are dropped and counted. With a

@@ -1,0 +1,1 @@
+"""Robustness of a closed loop: exponents of state and reward, returns under disturbance."""
