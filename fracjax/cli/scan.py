@@ -1,11 +1,8 @@
 """`fracjax scan`: slices through the space of policies, resumable, on any number of machines."""
 
-import json as json_
-import os
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -25,25 +22,11 @@ from fracjax.cli.scan_request import (
     parse_point,
     resolved_plane,
 )
-
-if TYPE_CHECKING:
-    import xarray
-
-    from fracjax.landscapes import PlacedGrid
+from fracjax.cli.scan_results import draw, progress, statuses, summarize
 
 __all__ = ["scan"]
 
 _EVALUATORS = ("auto", "plain", "affine")
-# Points of a picture along each axis: more than a page shows.
-_PICTURE = 512
-_POINTS_AT_ONCE = 1_000_000
-_OF_ADAPTIVE = (
-    "num_evaluated",
-    "evaluated_share",
-    "interpolation_error",
-    "interpolation_error_stderr",
-    "mistaken_share",
-)
 
 
 @bad_input_is_exit_code_2
@@ -233,19 +216,13 @@ def scan(
             f" {folder / f'zoom.{request.film}'}, picture: {folder / 'scan.png'}"
         )
     else:
-        odd = [s for s in _statuses(summary["directions"]) if s != "ok"]
+        odd = [s for s in statuses(summary["directions"]) if s != "ok"]
         if odd:
             typer.echo(f"directions: {', '.join(odd)}; see `directions` of --json", err=True)
         typer.echo(
             f"{summary['points']:,} points, {summary['without_a_finite_value']} without a finite"
             f" value; picture: {folder / 'scan.png'}, values: {folder / 'values'}"
         )
-
-
-def _statuses(directions: dict[str, Any]) -> list[str]:
-    """How the computation of the directions went, where there was one."""
-    found = directions.get("statuses", directions.get("status", []))
-    return [found] if isinstance(found, str) else list(found)
 
 
 def _resolved(policy: str | None) -> str | None:
@@ -318,7 +295,7 @@ def _run(
             grid,
             objective_key,
             num_replicates=request.replicates,
-            on_progress=_progress(request, report, processes.count(), counts_steps=not exponents),
+            on_progress=progress(request, report, processes.count(), counts_steps=not exponents),
             store=folder / "values",
             config=request.document(),
             **how,
@@ -326,90 +303,5 @@ def _run(
     if processes.index() > 0:
         return {}
     report("picture", 0, 0)
-    _draw(data, placed, request, title, folder / "scan.png")
-    return _summary(data, request, folder)
-
-
-def _progress(
-    request: ScanRequest, report: Report, num_processes: int, *, counts_steps: bool
-) -> Callable[[int], None]:
-    """Show points, points per second and steps per second; of all processes, if there are more."""
-    steps = request.horizon * request.return_states * request.replicates
-    total = -(-request.num_points // num_processes)
-    start: list[tuple[int, float]] = []  # points found on disk, and when
-
-    def progress(done: int) -> None:
-        if not start:
-            start.append((done, time.monotonic()))
-        before, begin = start[0]
-        elapsed = time.monotonic() - begin
-        rate = num_processes * (done - before) / elapsed if done > before else 0.0
-        extra = f"{rate:,.3g} points/s" if rate else ""
-        if rate and counts_steps:
-            extra = f"{rate:,.0f} points/s, {rate * steps:,.0f} steps/s"
-        report("scan", min(done, total), total, extra)
-
-    return progress
-
-
-def _draw(
-    data: "xarray.Dataset",
-    placed: "PlacedGrid | None",
-    request: ScanRequest,
-    title: str,
-    path: Path,
-) -> None:
-    """Draw the picture, of every so many points where there are more than it can show."""
-    from fracjax.plotting import fractality_figure, path_on_plane, scan_figure
-
-    every = {name: slice(None, None, -(-size // _PICTURE)) for name, size in data.sizes.items()}
-    shown = data.isel({name: every[name] for name in data["done"].dims})
-    if request.measure == "exponents" and len(request.grid) == 2:
-        names = ("value", "exponent", "holder")
-        figure = fractality_figure(shown, shown, shown, title=title, variables=names)
-    else:
-        figure = scan_figure(shown, request.gamma, title=title)
-        if placed is not None and len(request.grid) == 2:
-            path_on_plane(figure.axes[0], placed)
-    beside = path.with_suffix(".partial.png")
-    figure.savefig(beside, dpi=110)
-    os.replace(beside, path)
-
-
-def _summary(data: "xarray.Dataset", request: ScanRequest, folder: Path) -> dict[str, Any]:
-    """Give numbers of a finished scan, in JSON's types; reads a part of it at a time."""
-    import numpy as np
-
-    first, *others = data["done"].dims
-    rows = max(1, _POINTS_AT_ONCE // int(np.prod([data.sizes[name] for name in others], initial=1)))
-    smallest = np.full(len(request.gamma), np.inf)
-    largest = -smallest
-    broken = 0
-    for start in range(0, data.sizes[first], rows):
-        part = data["value"].isel({first: slice(start, start + rows)}).values
-        if "output" not in data["value"].dims:  # of one discount alone
-            part = part[..., None]
-        finite = np.isfinite(part)
-        axes = tuple(range(part.ndim - 1))
-        smallest = np.minimum(smallest, np.where(finite, part, np.inf).min(axis=axes))
-        largest = np.maximum(largest, np.where(finite, part, -np.inf).max(axis=axes))
-        broken += int((~finite.all(axis=-1)).sum())
-    ends = zip(request.gamma, smallest, largest, strict=True)
-    return {
-        "folder": str(folder),
-        "points": request.num_points,
-        "without_a_finite_value": broken,
-        "returns": [
-            {
-                "gamma": gamma,
-                "smallest": float(low) if np.isfinite(low) else None,
-                "largest": float(high) if np.isfinite(high) else None,
-            }
-            for gamma, low, high in ends
-        ],
-        **{name: data.attrs[name] for name in _OF_ADAPTIVE if name in data.attrs},
-        "directions": json_.loads(data.attrs["details"]),
-        "evaluator": data.attrs["evaluator"],
-        "chunk_size": int(data.attrs["chunk_size"]),
-        "request": request.document(),
-    }
+    draw(data, placed, request, title, folder / "scan.png")
+    return summarize(data, request, folder)
