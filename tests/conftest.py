@@ -1,5 +1,6 @@
 """Several CPU devices, a compilation cache, shape checks, and float64 on request."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest  # noqa: E402
 
 # At least two, also on one core: results must not depend on their number.
 jax.config.update("jax_num_cpu_devices", max(2, os.cpu_count() or 1))
+MOST_MAPS = 20_000
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 
 
@@ -25,6 +27,20 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = jax.config.jax_compilation_cache_dir or config.cache.mkdir("jax")
     jax.config.update("jax_compilation_cache_dir", str(Path(folder) / WORKER))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_memory_maps():
+    """Forget compiled programs before there are too many.
+
+    Each takes a few dozen memory maps, and a process may have 65530 of them: at the limit the
+    next compilation aborts it.
+    """
+    yield
+    maps = Path("/proc/self/maps")
+    if not maps.exists() or len(maps.read_bytes().splitlines()) > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
