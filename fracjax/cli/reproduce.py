@@ -29,6 +29,7 @@ def reproduce(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     quick: Annotated[bool, typer.Option(help="A tenth of the work: wider intervals.")] = False,
+    full: Annotated[bool, typer.Option(help="The sizes for a GPU: hours on a CPU.")] = False,
     compilation_cache: Annotated[
         bool, typer.Option(help="Keep compiled programs on disk for the next run.")
     ] = True,
@@ -41,6 +42,9 @@ def reproduce(
 
     Example: fracjax reproduce references --quick
     """
+    if quick and full:
+        msg = "--quick and --full exclude each other."
+        raise ValueError(msg)
     configure_jax("float32", compilation_cache=compilation_cache)
     from fracjax.reproduce import Experiment, experiments, run
     from fracjax.reproduce.run import as_document
@@ -61,7 +65,7 @@ def reproduce(
         rows = run(
             chosen,
             seed=seed,
-            quick=quick,
+            size="quick" if quick else "full" if full else "default",
             folder=out,
             settings=pinned,
             on_part=lambda part, done, total: report(name, done, total, part),

@@ -3,13 +3,15 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 from fracjax._types import Key
 from fracjax.reproduce.rows import Findings, Row
 
-__all__ = ["Experiment", "experiments"]
+__all__ = ["Experiment", "Part", "Size", "experiments", "in_one_size"]
 
-Part = Callable[[Key, bool], list[Row] | Findings]
+Size = Literal["quick", "default", "full"]
+Part = Callable[[Key, Size], list[Row] | Findings]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,13 +21,21 @@ class Experiment:
     Attributes:
         name: As on the command line.
         description: One line.
-        parts: Name of a part to a function of a key and whether to be quick, returning rows, or
-            rows with figures.
+        parts: Name of a part to a function of a key and a size, returning rows, or rows with
+            figures. "quick" is the smallest size that still means something, "default" is for a
+            CPU and "full" for a GPU.
     """
 
     name: str
     description: str
     parts: Mapping[str, Part]
+
+
+def in_one_size(
+    part: Callable[[Key, bool], list[Row] | Findings], key: Key, size: Size
+) -> list[Row] | Findings:
+    """Run a part that knows `quick` or not: a CPU takes its full size in minutes."""
+    return part(key, size == "quick")
 
 
 @functools.cache

@@ -5,7 +5,6 @@ with an independent program or an earlier run; they are no published results.
 """
 
 import functools
-from collections.abc import Callable
 
 import jax
 
@@ -18,11 +17,10 @@ from fracjax.reproduce import (
     fractal_maps,
     fractal_noise,
 )
+from fracjax.reproduce.experiments import Part, Size, in_one_size
 from fracjax.reproduce.rows import Findings, Row
 
 __all__ = ["parts"]
-
-Part = Callable[[Key, bool], list[Row] | Findings]
 
 
 def parts() -> dict[str, Part]:
@@ -37,10 +35,10 @@ def parts() -> dict[str, Part]:
     )
     named: dict[str, Part] = {}
     for module in modules:
-        named |= module.PARTS
+        named |= {name: functools.partial(in_one_size, part) for name, part in module.PARTS.items()}
     return {name: functools.partial(_in_float64, part) for name, part in named.items()}
 
 
-def _in_float64(part: Part, key: Key, quick: bool) -> list[Row] | Findings:
+def _in_float64(part: Part, key: Key, size: Size) -> list[Row] | Findings:
     with jax.enable_x64(True):
-        return part(key, quick)
+        return part(key, size)

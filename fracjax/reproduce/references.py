@@ -12,6 +12,7 @@ from fracjax._types import Estimate, Key, PyTree
 from fracjax.estimators.chaos.kaplan_yorke import entropy_bound, kaplan_yorke_dimension
 from fracjax.estimators.chaos.lyapunov import lyapunov_spectrum
 from fracjax.reproduce.dimension_references import DIMENSIONS
+from fracjax.reproduce.experiments import Part, in_one_size
 from fracjax.reproduce.rows import Row, compare
 from fracjax.reproduce.signal_references import SIGNALS
 from fracjax.systems import catalogue
@@ -38,10 +39,13 @@ _INTEGRATOR = {
 }
 
 
-def parts() -> dict[str, Callable[[Key, bool], list[Row]]]:
+def parts() -> dict[str, Part]:
     """One part per system of the table; each returns a row per number."""
     systems = dict.fromkeys(system for system, _ in REFERENCES)
-    return {system: functools.partial(_recompute, system) for system in systems}
+    return {
+        system: functools.partial(in_one_size, functools.partial(_recompute, system))
+        for system in systems
+    }
 
 
 def _recompute(system: str, key: Key, quick: bool) -> list[Row]:

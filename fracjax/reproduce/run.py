@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from fracjax.reproduce.experiments import Experiment
+from fracjax.reproduce.experiments import Experiment, Size
 from fracjax.reproduce.rows import Findings, Row
 
 __all__ = ["as_document", "run"]
@@ -24,7 +24,7 @@ def run(
     experiment: Experiment,
     *,
     seed: int = 0,
-    quick: bool = False,
+    size: Size = "default",
     folder: Path | None = None,
     settings: dict[str, Any] | None = None,
     on_part: Callable[[str, int, int], None] | None = None,
@@ -37,7 +37,7 @@ def run(
     Args:
         experiment: What to compute.
         seed: Seed.
-        quick: Whether to take the smallest sizes that still mean something.
+        size: How much to compute, see `Experiment`.
         folder: Where to keep rows as they come; a later run with the same settings goes on
             from there. Figures are written beside them as PNG, before the rows of their part, so
             that a part whose rows are kept has its figures.
@@ -47,7 +47,7 @@ def run(
     Raises:
         ValueError: If the folder holds rows of other settings.
     """
-    identity = {"experiment": experiment.name, "seed": seed, "quick": quick, **(settings or {})}
+    identity = {"experiment": experiment.name, "seed": seed, "size": size, **(settings or {})}
     done = {} if folder is None else _load(folder, identity)
     rows: list[Row] = []
     for number, (name, part) in enumerate(experiment.parts.items()):
@@ -55,7 +55,7 @@ def run(
             on_part(name, number, len(experiment.parts))
         if name not in done:
             key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
-            found = part(key, quick)
+            found = part(key, size)
             found = found if isinstance(found, Findings) else Findings(found)
             done[name] = found.rows
             if folder is not None:

@@ -45,7 +45,7 @@ def test_every_claim_has_a_part():
 
 @pytest.mark.parametrize("name", FAST)
 def test_cheap_parts_agree(name):
-    rows = rows_of(fractal.parts()[name](KEY, True))
+    rows = rows_of(fractal.parts()[name](KEY, "quick"))
     assert rows
     assert all(row.agrees for row in rows), [row for row in rows if not row.agrees]
     assert all(row.low <= row.value <= row.high for row in rows)
@@ -54,7 +54,7 @@ def test_cheap_parts_agree(name):
 
 def test_both_estimators_beside_each_other_and_the_figures(tmp_path):
     """In the mean each is near H; what has no reference says so."""
-    found = fractal.parts()["both estimators"](KEY, True)
+    found = fractal.parts()["both estimators"](KEY, "quick")
     assert all(row.agrees for row in found.rows), [row for row in found.rows if not row.agrees]
     tested = [row for row in found.rows if not math.isnan(row.reference)]
     assert len(tested) == 2 * 2 * 5  # ladders, estimators, exponents
@@ -65,8 +65,8 @@ def test_both_estimators_beside_each_other_and_the_figures(tmp_path):
     }
     name = "Weierstrass b=3, H=0.7, six decades"
     assert spreads[name, "second differences"] < 0.25 * spreads[name, "variance slope"]
-    toy = Experiment("toy", "", {"both": lambda key, quick: found})
-    assert run(toy, folder=tmp_path, quick=True) == found.rows
+    toy = Experiment("toy", "", {"both": lambda key, size: found})
+    assert run(toy, folder=tmp_path, size="quick") == found.rows
     pictures = sorted(path.name for path in tmp_path.glob("*.png"))
     assert pictures == ["both_estimators_four_decades.png", "both_estimators_six_decades.png"]
     assert (tmp_path / pictures[0]).read_bytes().startswith(b"\x89PNG")
@@ -76,7 +76,7 @@ def test_both_estimators_beside_each_other_and_the_figures(tmp_path):
 def test_figures_are_not_drawn_without_a_folder_or_again(tmp_path):
     drawn = []
 
-    def part(key, quick):
+    def part(key, size):
         return Findings([], {"picture": lambda: drawn.append(1)})
 
     toy = Experiment("toy", "", {"a": part})
@@ -91,7 +91,7 @@ def test_figures_are_not_drawn_without_a_folder_or_again(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({*fractal.parts()} - {*FAST, "both estimators"}))
 def test_every_part_agrees(name):
-    found = fractal.parts()[name](jax.random.key(7), True)
+    found = fractal.parts()[name](jax.random.key(7), "quick")
     rows = rows_of(found)
     assert all(row.agrees for row in rows), [row for row in rows if not row.agrees]
     assert np.isfinite([row.value for row in rows]).all()

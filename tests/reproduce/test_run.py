@@ -15,7 +15,7 @@ from references import REFERENCES
 
 def experiment(calls, *, fails=()):
     def part(name):
-        def make(key, quick):
+        def make(key, size):
             if name in fails:
                 raise KeyboardInterrupt
             calls.append(name)
