@@ -12,6 +12,7 @@ from fracjax.cli.policies import (
     NAMED_POLICIES,
     digest,
     load_environment_and_policy,
+    parse_bounds,
     policy_name,
 )
 from fracjax.cli.runtime import (
@@ -46,6 +47,10 @@ class _Request:
     environments: tuple[str, ...]
     backend: str | None
     policy: str | None
+    activation: str | None
+    squash: str | None
+    statistics: str | None
+    action_bounds: tuple[float, float] | None
     gamma: tuple[float, ...]
     horizon: int
     states: int
@@ -77,9 +82,28 @@ def diagnose(
     policy: Annotated[
         str | None,
         typer.Option(
-            help="A file (.msgpack, .npz, Brax checkpoint), `trained` (ships with fracjax, the"
-            " default) or `untrained`."
+            help="A file (.msgpack, .npz, Brax checkpoint, .zip of Stable-Baselines3, torch"
+            " state_dict), `trained` (ships with fracjax, the default) or `untrained`."
         ),
+    ] = None,
+    activation: Annotated[
+        str | None,
+        typer.Option(help="Activation of a torch policy. [default: its library's]"),
+    ] = None,
+    squash: Annotated[
+        str | None,
+        typer.Option(help="tanh or clip: how a torch policy of unknown layout ends."),
+    ] = None,
+    statistics: Annotated[
+        Path | None,
+        typer.Option(
+            help="Mean and variance that normalised a torch policy's observations: .npz, or"
+            " vec_normalize.pkl with --trust."
+        ),
+    ] = None,
+    action_bounds: Annotated[
+        str | None,
+        typer.Option(metavar="LOW,HIGH", help="Box of a torch policy that does not say its own."),
     ] = None,
     gamma: Annotated[
         list[float] | None,
@@ -132,6 +156,10 @@ def diagnose(
         environments=_DEFAULT_CASES if environment is None else (environment,),
         backend=backend,
         policy=policy,
+        activation=activation,
+        squash=squash,
+        statistics=None if statistics is None else str(statistics),
+        action_bounds=parse_bounds(action_bounds),
         gamma=_with_companion(tuple(gamma or (_DEFAULT_GAMMA,))),
         horizon=min(horizon, 300) if quick else horizon,
         states=states,
@@ -156,6 +184,7 @@ def diagnose(
         "command": "diagnose",
         **dataclasses.asdict(request),
         "policy_digest": digest(policy),
+        "statistics_digest": digest(request.statistics),
     }
     reports.check_output(out, configuration, overwrite=overwrite)
 
@@ -240,6 +269,10 @@ def _load(request: _Request, name: str, *, trust: bool) -> "tuple[Environment, P
         seed=request.seed,
         stochastic=request.stochastic,
         trust=trust,
+        activation=request.activation,
+        squash=request.squash,
+        statistics=request.statistics,
+        action_bounds=request.action_bounds,
     )
     if request.exponents > environment.state_size:
         msg = (

@@ -9,7 +9,13 @@ if TYPE_CHECKING:
     from fracjax.rl.environment import Environment
     from fracjax.rl.policies import Policy
 
-__all__ = ["NAMED_POLICIES", "digest", "load_environment_and_policy", "policy_name"]
+__all__ = [
+    "NAMED_POLICIES",
+    "digest",
+    "load_environment_and_policy",
+    "parse_bounds",
+    "policy_name",
+]
 
 NAMED_POLICIES = (None, "trained", "untrained")
 
@@ -19,6 +25,18 @@ def policy_name(origin: str) -> str:
     if origin == "shipped":
         return "trained policy"
     return "untrained policy" if origin.startswith("untrained") else f"policy {origin}"
+
+
+def parse_bounds(text: str | None) -> tuple[float, float] | None:
+    """Read `--action-bounds`, as in `-2,2`."""
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        msg = f"--action-bounds must be two numbers, as in -2,2, but is {text!r}."
+        raise ValueError(msg) from error
+    return low, high
 
 
 def digest(policy: str | None) -> str | None:
@@ -43,6 +61,10 @@ def load_environment_and_policy(
     seed: int,
     stochastic: bool,
     trust: bool,
+    activation: str | None = None,
+    squash: str | None = None,
+    statistics: str | None = None,
+    action_bounds: tuple[float, float] | None = None,
 ) -> "tuple[Environment, Policy]":
     """Make the environment and read the policy that fits it.
 
@@ -54,6 +76,10 @@ def load_environment_and_policy(
         seed: Of an untrained policy.
         stochastic: Whether the policy must have noise.
         trust: Whether a pickle may be read.
+        activation: For files that do not say, as those of torch.
+        squash: Likewise.
+        statistics: File by which observations were normalised outside the policy.
+        action_bounds: Physical bounds of the actions of a torch file that does not say.
 
     Raises:
         ValueError: If there is no such environment or policy, or they do not fit.
@@ -64,6 +90,13 @@ def load_environment_and_policy(
     from fracjax.rl import envs, gallery, policies
     from fracjax.rl.checkpoints import load
 
+    given = (activation, squash, statistics, action_bounds)
+    if policy in NAMED_POLICIES and any(option is not None for option in given):
+        msg = (
+            "--activation, --squash, --statistics and --action-bounds describe a policy's file:"
+            " give --policy FILE."
+        )
+        raise ValueError(msg)
     environment = envs.make(name, backend=backend, dtype=dtype)
     shipped = name in gallery.shipped_names()
     if policy in (None, "trained"):
@@ -82,7 +115,15 @@ def load_environment_and_policy(
             else policies.initialize(key, environment.observation_size, environment.action_size)
         )
     else:
-        found = load(Path(str(policy)), environment=environment, trust=trust)
+        found = load(
+            Path(str(policy)),
+            environment=environment,
+            trust=trust,
+            activation=activation,
+            squash=squash,
+            statistics=statistics,
+            action_bounds=action_bounds,
+        )
         found = found.replace(info=dataclasses.replace(found.info, origin=Path(str(policy)).name))
     if stochastic and found.network.head == "deterministic":
         msg = f"--stochastic needs a policy with noise, but {found.info.origin} has none."

@@ -3,9 +3,7 @@
 Nothing here imports Brax, and no pickle is loaded by `pickle.load`.
 """
 
-import io
 import json
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fracjax.rl import restricted_pickle
 from fracjax.rl.policies import PolicyFileError
 
 __all__ = ["looks_like_pickle", "read_folder", "read_pickle"]
@@ -62,7 +61,7 @@ def read_pickle(content: bytes, *, trust: bool) -> Contents:
             " or allow this one with `--trust` (`trust=True`)"
         )
         raise PolicyFileError(msg)
-    stored = _RestrictedUnpickler(io.BytesIO(content)).load()
+    stored = restricted_pickle.read(content, _ADMITTED)
     if not isinstance(stored, (tuple, list)) or len(stored) < 2:
         msg = "is a pickle, but does not hold Brax's (statistics, policy, …)"
         raise PolicyFileError(msg)
@@ -73,87 +72,37 @@ def read_pickle(content: bytes, *, trust: bool) -> Contents:
         "origin": "Brax pickle",
         "activation_default": "swish",
     }
-    if isinstance(statistics, _Container):
+    if isinstance(statistics, restricted_pickle.Container):
         statistics = vars(statistics)
     return _to_arrays(statistics, weights, "state"), settings
 
 
-class _Container:
-    """Stands in for a Brax dataclass: attributes only, no code of its own."""
-
-
-class _DType:
-    """Stands in for `numpy.dtype`, whose own state can be forged into bad pointers."""
-
-    def __init__(self, code: str, *_: Any) -> None:
-        self.code, self.order = code, "="
-
-    def __setstate__(self, state: tuple) -> None:
-        self.order = state[1]
-
-    def read(self, content: bytes | bytearray) -> np.ndarray:
-        """Numbers of plain types; anything else is refused."""
-        if not re.fullmatch(r"[fiu][1248]|b1", self.code) or self.order not in "<>|=":
-            msg = f"holds an array of type {self.code!r}, which no policy needs"
-            raise PolicyFileError(msg)
-        return np.frombuffer(content, self.order + self.code)
-
-
-class _Array:
-    """Stands in for `numpy.ndarray`, and reads the state that one pickles."""
-
-    def __init__(self, *_: Any) -> None:
-        self.value = np.zeros(0)
-
-    def __setstate__(self, state: tuple) -> None:
-        _, shape, dtype, fortran, content = state
-        self.value = dtype.read(content).reshape(shape, order="F" if fortran else "C")
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.value, dtype, copy=copy)
-
-
-def _numpy_array(content: bytes | bytearray, dtype: _DType, shape: Any, order: str) -> _Array:
-    """Stand in for NumPy's constructor in pickles of protocol 5."""
-    array = _Array()
-    array.__setstate__((None, shape, dtype, order == "F", content))
-    return array
-
-
-def _jax_array(build: Any, arguments: Any, state: tuple, aval: Any) -> _Array:
+def _jax_array(build: Any, arguments: Any, state: tuple, aval: Any) -> Any:
     """Stand in for JAX's constructor; the state is that of the NumPy array inside."""
     del build, arguments, aval
-    array = _Array()
+    array = restricted_pickle.NUMPY["numpy", "ndarray"]()
     array.__setstate__(state)
     return array
 
 
+def _frozen_dict(contents: dict) -> dict:
+    if not isinstance(contents, dict):
+        msg = "is a damaged pickle: a dictionary is made of something else"
+        raise PolicyFileError(msg)
+    return contents
+
+
 _STATISTICS = "brax.training.acme.running_statistics"
 _ADMITTED: Mapping[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _DType,
-    ("numpy.core.multiarray", "_reconstruct"): _Array,
-    ("numpy._core.multiarray", "_reconstruct"): _Array,
-    ("numpy.core.numeric", "_frombuffer"): _numpy_array,
-    ("numpy._core.numeric", "_frombuffer"): _numpy_array,
+    **restricted_pickle.NUMPY,
     ("jax._src.array", "_reconstruct_array"): _jax_array,
-    ("flax.core.frozen_dict", "FrozenDict"): dict,
-    ("collections", "OrderedDict"): dict,
-    (_STATISTICS, "RunningStatisticsState"): _Container,
-    (_STATISTICS, "NestedMeanStd"): _Container,
+    ("flax.core.frozen_dict", "FrozenDict"): _frozen_dict,
+    ("collections", "OrderedDict"): restricted_pickle.OrderedContents,
+    (_STATISTICS, "RunningStatisticsState"): restricted_pickle.Container,
+    (_STATISTICS, "NestedMeanStd"): restricted_pickle.Container,
     (_STATISTICS, "NormalizationMode"): int,
-    ("brax.training.types", "UInt64"): _Container,
+    ("brax.training.types", "UInt64"): restricted_pickle.Container,
 }
-
-
-class _RestrictedUnpickler(pickle.Unpickler):
-    """Resolves a fixed list of names to arrays and plain containers, and no others."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _ADMITTED:
-            return _ADMITTED[module, name]
-        msg = f"asks for `{module}.{name}`, which no policy needs: nothing was run"
-        raise PolicyFileError(msg)
 
 
 def _find_checkpoint(folder: Path) -> tuple[Path, str]:

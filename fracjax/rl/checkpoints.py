@@ -1,4 +1,4 @@
-"""Policy files: `.npz` and `.msgpack` written here, and Brax's own formats read.
+"""Policy files: `.npz` and `.msgpack` written here, and those of other libraries read.
 
 Both of our formats hold the same named arrays and the same metadata:
 
@@ -11,12 +11,15 @@ An `.npz` without `metadata` may come from anywhere. If it does not use these na
 matrices are the dense layers in their order in the file, and its vectors the biases,
 likewise in order (`normalizer/…` apart). A matrix is `(inputs, outputs)`, unless its name
 ends in `weight`, which marks PyTorch's `(outputs, inputs)`.
+
+What Brax, Stable-Baselines3 and torch write is read without these libraries, see
+`brax_checkpoints` and `foreign_policies`.
 """
 
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +27,9 @@ import msgpack
 import numpy as np
 from flax import serialization
 
-from fracjax.rl import brax_checkpoints, layers
+from fracjax.rl import archives, brax_checkpoints, foreign_policies, layers, torch_files
 from fracjax.rl.environment import Environment
+from fracjax.rl.observation_statistics import ObservationStatistics, read_statistics
 from fracjax.rl.policies import Policy, PolicyFileError
 
 __all__ = ["load", "save"]
@@ -68,25 +72,48 @@ def load(
     activation: str | None = None,
     squash: str | None = None,
     normalize: bool | None = None,
+    statistics: ObservationStatistics | str | os.PathLike | None = None,
+    action_bounds: Sequence[Any] | np.ndarray | None = None,
+    prefix: str | None = None,
 ) -> Policy:
     """Read a policy from a file or a Brax checkpoint folder.
 
-    Accepts `.npz` and `.msgpack` (see the module's note), the folder that Brax's PPO or
-    SAC writes (one checkpoint, or its parent: the latest is taken), and, with `trust`, a
-    pickle by `brax.io.model.save_params`. A pickle never runs code here: it is read by an
-    unpickler that admits arrays and Brax's containers. It does not say, though, how its
-    network was configured, which is why it must be asked for.
+    Accepts, by their contents,
+
+    - `.npz` and `.msgpack` (see the module's note);
+    - the folder that Brax's PPO or SAC writes (one checkpoint, or its parent: the latest is
+      taken), and, with `trust`, a pickle by `brax.io.model.save_params`;
+    - the `.zip` of Stable-Baselines3's PPO, A2C, SAC, TD3 or DDPG with an `MlpPolicy`;
+    - a file of `torch.save` that holds the `state_dict()` of a multilayer perceptron, such as
+      those of CleanRL (see `torch_policies` for the layouts), inside other containers or not.
+
+    No pickle ever runs code here: those of Brax and torch are read by a reader that admits
+    arrays and a few containers. Brax's does not say, though, how its network was configured,
+    which is why it must be asked for.
+
+    A policy from torch acts by its mean, with a deterministic head; its noise is not loaded.
+    Policies of PPO give actions in physical units, clipped to a box; the box is taken from the
+    file, `action_bounds` or the environment, and the last layer is changed so that the policy
+    acts in [-1, 1], to which the box is mapped.
 
     Args:
         path: The file or folder.
         environment: What the policy is to act in; sizes that do not fit are an error.
         trust: Accept a pickle.
-        activation: For files that do not say: a bare `.npz` (default `"tanh"`) and a
-            pickle (default `"swish"`, as Brax's PPO).
-        squash: For a bare `.npz` with one output per action: `"tanh"` (default) or
-            `"clip"`. Two outputs per action are taken as mean and scale.
+        activation: For files that do not say: a bare `.npz` (default `"tanh"`), a pickle
+            (default `"swish"`, as Brax's PPO), and torch files (default of the known layout;
+            needed for other layouts).
+        squash: For a bare `.npz` or a torch file of unknown layout with one output per action:
+            `"tanh"` (default of a bare `.npz`) or `"clip"`. Two outputs per action of a bare
+            `.npz` are taken as mean and scale.
         normalize: For a pickle: whether the policy was trained on normalised observations
             (default `True`; the file holds statistics either way).
+        statistics: By which observations were normalised outside the policy, as by
+            `VecNormalize` and `NormalizeObservation`, or the file of them (see
+            `observation_statistics`). No torch file holds them, nor says that there are any.
+        action_bounds: `(low, high)` of the physical actions of torch files, numbers or one per
+            action. What the file or `environment` says must not differ.
+        prefix: For torch files that hold several networks: below which name the actor is.
 
     Raises:
         PolicyFileError: In one line, if there is no such file, it is damaged, not
@@ -94,9 +121,14 @@ def load(
     """
     path = Path(path)
     asked = {"activation": activation, "squash": squash, "normalize": normalize}
+    if statistics is not None and not isinstance(statistics, ObservationStatistics):
+        statistics = read_statistics(Path(statistics), trust=trust)
     try:
-        arrays, settings = _read(path, trust)
+        arrays, settings = _read(path, trust, prefix)
         layers.merge(settings, {name: value for name, value in asked.items() if value is not None})
+        arrays = foreign_policies.settle(arrays, settings, environment, action_bounds)
+        if statistics is not None:
+            arrays = foreign_policies.normalise(arrays, settings, statistics)
         return layers.assemble(arrays, settings, environment)
     except PolicyFileError as error:
         msg = f"Policy file `{path}` {error}."
@@ -107,7 +139,7 @@ def load(
         raise PolicyFileError(msg) from error
 
 
-def _read(path: Path, trust: bool) -> tuple[layers.Arrays, dict[str, Any]]:
+def _read(path: Path, trust: bool, prefix: str | None) -> tuple[layers.Arrays, dict[str, Any]]:
     """Choose a reader by what the file is called and how it begins."""
     if not path.exists():
         msg = "does not exist"
@@ -119,11 +151,15 @@ def _read(path: Path, trust: bool) -> tuple[layers.Arrays, dict[str, Any]]:
         return _read_npz(content)
     if path.suffix == ".msgpack":
         return _read_msgpack(content)
+    if torch_files.looks_legacy(content):
+        torch_files.read(content)
     if brax_checkpoints.looks_like_pickle(content):
         return brax_checkpoints.read_pickle(content, trust=trust)
+    if archives.is_archive(content):
+        return foreign_policies.read_archive(content, prefix)
     msg = (
-        f"is of unknown kind `{path.suffix}`: give .npz, .msgpack, a Brax checkpoint folder"
-        " or a Brax pickle"
+        f"is of unknown kind `{path.suffix}`: give .npz, .msgpack, a Brax checkpoint folder,"
+        " a .zip of Stable-Baselines3, a state dictionary of torch or a Brax pickle"
     )
     raise PolicyFileError(msg)
 

@@ -49,6 +49,8 @@ class Environment:
             template state: `(coordinates, template) -> state`. Tangents of initial states
             go through it, because simulators keep redundant copies of the coordinates that
             a tangent on one copy would contradict. `None` where it is not offered.
+        action_bounds: Physical actions (low, high) that -1 and 1 stand for, as in the box of
+            the same environment elsewhere; `None` where nothing says.
     """
 
     name: str
@@ -63,3 +65,4 @@ class Environment:
     coordinates: Callable[[PyTree], Float[Array, " coordinates"]]
     energy: Callable[[PyTree], Float[Array, ""]] | None = None
     from_coordinates: Callable[[Float[Array, " coordinates"], PyTree], PyTree] | None = None
+    action_bounds: tuple[tuple[float, ...], tuple[float, ...]] | None = None

@@ -68,6 +68,7 @@ def assemble(arrays: Arrays, settings: dict[str, Any], environment: Environment 
         head=head,
         squash=_known("squash", settings.get("squash", "tanh"), typing.get_args(Squash)),
         layer_norm=num_norms > 0,
+        observation_clip=settings.get("observation_clip"),
     )
     info = PolicyInfo(
         environment=settings.get("environment"),

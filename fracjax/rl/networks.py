@@ -93,6 +93,8 @@ class PolicyNetwork:
             `action_size` outputs.
         squash: How outputs reach [-1, 1]: `"tanh"`, or `"clip"` for deterministic heads.
         layer_norm: Whether a layer norm follows every hidden activation.
+        observation_clip: Largest magnitude of an entry of the normalised observation, as
+            Stable-Baselines3 and CleanRL clip it (10 by default there); `None` for no bound.
     """
 
     observation_size: int
@@ -102,6 +104,7 @@ class PolicyNetwork:
     head: Head = "tanh_normal"
     squash: Squash = "tanh"
     layer_norm: bool = False
+    observation_clip: float | None = None
 
     def __post_init__(self) -> None:
         sizes = (self.observation_size, self.action_size, *self.hidden)
@@ -113,6 +116,9 @@ class PolicyNetwork:
         _one_of("squash", self.squash, ("tanh", "clip"))
         if self.head == "tanh_normal" and self.squash != "tanh":
             msg = 'Argument `squash` must be "tanh" for a `tanh_normal` head, but is "clip".'
+            raise ValueError(msg)
+        if self.observation_clip is not None and not self.observation_clip > 0:
+            msg = f"Argument `observation_clip` must be positive, but is {self.observation_clip}."
             raise ValueError(msg)
 
     @property
@@ -143,6 +149,8 @@ class PolicyNetwork:
         if normalizer is not None:
             mean, std = (jnp.asarray(part, dtype) for part in normalizer)
             inputs = (inputs - mean) / std
+        if self.observation_clip is not None:
+            inputs = jnp.clip(inputs, -self.observation_clip, self.observation_clip)
         outputs = self._module.apply(params, inputs)
         assert isinstance(outputs, jax.Array)  # and not a pair with mutated collections
         return outputs

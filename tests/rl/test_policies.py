@@ -28,6 +28,7 @@ def environment(name, observation_size, action_size):
     """An environment of which only the sizes matter."""
     values = {field.name: _unused for field in dataclasses.fields(Environment)}
     values |= {"name": name, "backend": "analytic", "dt": 0.1, "state_size": 1}
+    values |= {"action_bounds": None}
     return Environment(
         **values | {"observation_size": observation_size, "action_size": action_size}
     )
