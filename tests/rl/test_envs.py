@@ -40,6 +40,29 @@ def check_entry(entry, environment):
     assert np.isclose(environment.dt, entry.dt)
 
 
+@pytest.mark.parametrize(
+    ("name", "module", "extra"),
+    [
+        ("walker_walk", "mujoco_playground", "playground"),
+        ("dmc_walker_walk", "mujoco_playground", "playground"),
+        ("Pendulum-v1", "gymnax", "gymnax"),
+    ],
+)
+def test_a_missing_extra_is_named(monkeypatch, name, module, extra):
+    """Hypothesis: in the error and in the list, and DM Control's prefix may be left out."""
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ValueError, match=rf"pip install 'fracjax\[{extra}\]'"):
+        envs.make(name)
+    (entry,) = (entry for entry in envs.entries() if entry.name.endswith(name))
+    assert entry.extra == extra
+    assert f"pip install 'fracjax[{extra}]'" in entry.note
+
+
+def test_a_name_of_ours_is_not_dm_controls():
+    """Hypothesis: both have a cart-pole to swing up."""
+    assert envs.make("cartpole_swingup").backend == "analytic"
+
+
 def test_options_reach_the_environment():
     assert envs.make("double_pendulum", actuated="first").action_size == 1
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fracjax.learning import Regime, closed_loop_exponents
-from fracjax.rl import playground, rollouts
+from fracjax.rl import envs, playground, rollouts
 
 KEY = jax.random.PRNGKey(0)
 
@@ -23,6 +23,11 @@ def test_a_missing_playground_is_named(monkeypatch):
         playground.create("dmc_cartpole_balance")
     with pytest.raises(ValueError, match="`name` must be one of dmc_cartpole_balance"):
         playground.create("CartpoleBalance")
+
+
+def test_the_registry_lists_every_task():
+    listed = {entry.name for entry in envs.entries() if entry.source == "playground"}
+    assert listed == set(playground.TASKS)
 
 
 class Still:
@@ -86,7 +91,11 @@ def test_every_task_is_differentiable(x64, name):
     """Measured: 2e-9 for the walker and 3.5e-7, of curvature, for the cheetah in contact."""
     if name in {"dmc_point_mass", "dmc_walker_stand", "dmc_cheetah_run"}:  # others share physics
         check_tangents(name, 1e-5)
-    environment = playground.create(name)
+    environment = envs.make(name)
+    (entry,) = (entry for entry in envs.entries() if entry.name == name)
+    for field in ("name", "observation_size", "action_size", "state_size"):
+        assert getattr(environment, field) == getattr(entry, field)
+    assert (environment.backend, environment.dt) == (entry.default_backend, entry.dt)
     shape = jax.eval_shape(
         lambda key: environment.step(environment.reset(key), jnp.zeros(environment.action_size)),
         KEY,
