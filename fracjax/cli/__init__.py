@@ -1,4 +1,4 @@
-"""The command line: `fracjax diagnose | scan | report | train | reproduce | info`.
+"""The command line: `fracjax diagnose | scan | report | train | watch | reproduce | info`.
 
 Typer, because a positional environment with a few options per command is its shape, it
 exits with code 2 on bad usage by itself, prints help in Rich (which draws the progress
@@ -17,6 +17,7 @@ from fracjax.cli.report import report
 from fracjax.cli.reproduce import reproduce
 from fracjax.cli.scan import scan
 from fracjax.cli.train import train
+from fracjax.cli.watch import watch
 
 __all__ = ["app", "main"]
 
@@ -33,6 +34,7 @@ app.command()(diagnose)
 app.command()(scan)
 app.command()(report)
 app.command()(train)
+app.command()(watch)
 app.command()(reproduce)
 app.command()(info)
 

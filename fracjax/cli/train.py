@@ -1,8 +1,8 @@
-"""`fracjax train`: a policy by Brax's PPO, and the path its parameters took."""
+"""`fracjax train`: a policy by Brax's PPO or SAC, and the path its parameters took."""
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,10 @@ from fracjax.cli.runtime import (
     progress_bar,
     versions,
 )
+from fracjax.cli.watched_runs import check_folder, live_watch, write_page
+
+if TYPE_CHECKING:
+    from fracjax.diagnosis.watching import Watch
 
 __all__ = ["train"]
 
@@ -20,7 +24,7 @@ __all__ = ["train"]
 @bad_input_is_exit_code_2
 def train(
     environment: Annotated[str, typer.Argument(help="Environment, see `fracjax info envs`.")],
-    algo: Annotated[str, typer.Option(help="Training algorithm: ppo.")] = "ppo",
+    algo: Annotated[str, typer.Option(help="Training algorithm: ppo or sac.")] = "ppo",
     backend: Annotated[
         str | None, typer.Option(help="Physics backend of a Brax environment.")
     ] = None,
@@ -49,6 +53,20 @@ def train(
         Path | None, typer.Option(help="Folder for snapshots of the policy during training.")
     ] = None,
     path_every: Annotated[int, typer.Option(help="Policy updates between snapshots.")] = 10,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the run in --path: PPO with fresh Adam, environments and seeds.",
+        ),
+    ] = False,
+    watch: Annotated[
+        float | None,
+        typer.Option(
+            help="Watch the run in --path, too, for this fraction of training time: see"
+            " `fracjax watch`."
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing policy file.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of weights and exploration.")] = 0,
     quick: Annotated[bool, typer.Option(help="A tenth of the steps: a first look.")] = False,
@@ -66,24 +84,54 @@ def train(
     target = out or Path(f"{environment}.msgpack")
     widths = None if hidden is None else _widths(hidden)
     _check_target(target, overwrite=overwrite)
-    configure_jax("float32", compilation_cache=compilation_cache)
+    if path is None and (resume or watch is not None):
+        msg = "--resume and --watch need --path, the folder of the run."
+        raise ValueError(msg)
+    if watch is not None and not 0 < watch <= 10:
+        msg = f"--watch must lie between 0 and 10, but is {watch}."
+        raise ValueError(msg)
+    if path is not None:
+        check_folder(path, algo, resume=resume)
+    configure_jax("float32" if watch is None else "float64", compilation_cache=compilation_cache)
     from fracjax.rl import envs as registry
     from fracjax.rl import training
     from fracjax.rl.checkpoints import save
 
     env = registry.make(environment, backend=backend, dtype="float32")
-    settings = training.default_settings(environment)
+    settings = training.default_settings(environment, algo)
     asked: dict[str, Any] = {
         "num_timesteps": steps,
         "num_envs": envs,
         "discount": discount,
         "episode_length": episode_length,
+        "hidden": widths,
+        "activation": activation,
     }
     settings = dataclasses.replace(
         settings, **{name: value for name, value in asked.items() if value is not None}
     )
     if quick:
         settings = dataclasses.replace(settings, num_timesteps=max(1, settings.num_timesteps // 10))
+
+    training.check_settings(settings, path_every=path_every)
+    watching = None
+    if watch is not None and path is not None:
+        watching = live_watch(
+            env,
+            settings,
+            algorithm=algo,
+            folder=path,
+            budget=watch,
+            horizon=None,
+            seed=seed,
+            total_steps=settings.num_timesteps,
+            on_record=lambda watching, _: draw(watching, "running"),
+        )
+
+    def draw(watching: "Watch", state: str) -> None:
+        assert path is not None
+        watching.note(state, step=watching.records[-1].step if watching.records else 0)
+        write_page(watching, path, state=state)
 
     returns: list[tuple[int, float]] = []
     with progress_bar() as report:
@@ -101,13 +149,19 @@ def train(
             algorithm=algo,
             settings=settings,
             seed=seed,
-            hidden=widths,
-            activation=activation,
             on_progress=show,
             path_folder=path,
             path_every=path_every,
+            resume=resume,
+            on_params=None
+            if watching is None
+            else watching.policy_params_fn(normalize=settings.normalize_observations),
         )
     save(policy, target)
+    watched = None
+    if watching is not None:
+        watched = watching.summary()
+        draw(watching, "finished")
     if json:
         document = {
             "policy": str(target),
@@ -116,12 +170,16 @@ def train(
             "backend": env.backend,
             "returns": [{"steps": step, "return": value} for step, value in returns],
             "training": dict(policy.info.training),
+            "watch": watched,
             "versions": versions(),
         }
         print_json(document)
     else:
         last = f", return {returns[-1][1]:.4g}" if returns else ""
         typer.echo(f"policy: {target}{last}")
+        if watched is not None:
+            share = 100 * (watched["share"] or 0.0)
+            typer.echo(f"watch: {path}/watch.html, {watched['records']} records, {share:.1f} %")
 
 
 def _widths(text: str) -> tuple[int, ...]:

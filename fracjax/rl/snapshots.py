@@ -1,6 +1,8 @@
 """Snapshots of a policy along its training: written whole or not at all, read as a path."""
 
 import dataclasses
+import io
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -16,9 +18,21 @@ from fracjax._types import PyTree
 from fracjax.rl import checkpoints
 from fracjax.rl.networks import Normalizer, PolicyNetwork
 from fracjax.rl.policies import Policy, PolicyFileError, PolicyInfo
-from fracjax.rl.training_settings import TrainingSettings
+from fracjax.rl.training_settings import Settings
 
-__all__ = ["Recorder", "TrainingProgress", "read_path", "read_policies", "start_path"]
+__all__ = [
+    "RESUME",
+    "Recorder",
+    "TrainingProgress",
+    "has_begun",
+    "read_path",
+    "read_policies",
+    "read_resume",
+    "start_path",
+    "write_resume",
+]
+
+RESUME = "resume.npz"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,20 +90,27 @@ class Recorder:
     network: PolicyNetwork
     info: PolicyInfo
     summary: dict[str, Any]
-    settings: TrainingSettings
+    settings: Settings
     total_steps: int
     on_progress: Callable[[TrainingProgress], None] | None
     folder: Path | None
     params: tuple[Any, ...] = ()
     steps: int = 0
+    steps_before: int = 0
     episode_return: float | None = None
+    then: Callable[[int, Any, Any], None] | None = None
 
-    def on_params(self, steps: int, _: Any, params: tuple[Any, ...]) -> None:
+    def on_params(self, steps: int, make_policy: Any, params: tuple[Any, ...]) -> None:
         """Brax's `policy_params_fn`, which comes before the evaluation of these params."""
         # Except at step 0, where the evaluation has come first.
         self.episode_return = self.episode_return if steps == 0 else None
-        self.steps, self.params = steps, jax.tree.map(np.asarray, params)
+        self.steps = steps + self.steps_before
+        self.params = jax.tree.map(np.asarray, params)
+        if self.folder is not None:
+            write_resume(self.folder / RESUME, self.params, self.steps, self.summary)
         self.save()
+        if self.then is not None:
+            self.then(self.steps, make_policy, self.params)
 
     def on_evaluation(self, steps: int, metrics: Mapping[str, Any]) -> None:
         """Brax's `progress_fn`."""
@@ -98,7 +119,8 @@ class Recorder:
             self.save()
         if self.on_progress is not None:
             speed = float(metrics.get("training/sps", 0.0))
-            self.on_progress(TrainingProgress(steps, self.total_steps, self.episode_return, speed))
+            done = steps + self.steps_before
+            self.on_progress(TrainingProgress(done, self.total_steps, self.episode_return, speed))
 
     def save(self) -> None:
         """Write the snapshot, again once its return is known."""
@@ -130,16 +152,88 @@ class Recorder:
         )
 
 
+def write_resume(path: Path, params: PyTree, steps: int, summary: Mapping[str, Any]) -> None:
+    """Write everything that Brax hands out and can begin from, whole or not at all."""
+    buffer = io.BytesIO()
+    leaves = {f"leaf_{i:04d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(params))}
+    metadata = json.dumps({"steps": steps, "summary": dict(summary)})
+    np.savez(buffer, **leaves, metadata=np.array(metadata))  # type: ignore[arg-type]
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(buffer.getvalue())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_resume(
+    folder: str | os.PathLike, like: PyTree, summary: Mapping[str, Any]
+) -> tuple[int, PyTree, dict[str, Any]]:
+    """Read where a run stopped.
+
+    Args:
+        folder: The `path_folder` of `train`.
+        like: Parameters of the same structure.
+        summary: What the run is asked to be; only `num_timesteps` may differ.
+
+    Returns:
+        Environment steps done, the parameters, and the stored summary.
+
+    Raises:
+        ValueError: If there is nothing to go on with, or the run was another one.
+    """
+    path = Path(folder) / RESUME
+    if not path.exists():
+        msg = f"Folder `{folder}` holds no {RESUME} to go on from."
+        raise ValueError(msg)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            stored = json.loads(str(archive["metadata"]))
+            leaves = [archive[name] for name in sorted(archive.files) if name.startswith("leaf")]
+        steps, found = int(stored["steps"]), dict(stored["summary"])
+    except Exception as error:  # damaged files fail in many ways inside the parsers
+        msg = f"File `{path}` is damaged or not of a training run ({type(error).__name__})."
+        raise ValueError(msg) from error
+    wanted = json.loads(json.dumps(dict(summary)))
+    other = [name for name in wanted if _comparable(wanted, name) != _comparable(found, name)]
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(like)]
+    if other or shapes != [leaf.shape for leaf in leaves]:
+        msg = (
+            f"Folder `{folder}` holds another run ({', '.join(other) or 'shapes'} differ):"
+            " give its settings again, or another folder."
+        )
+        raise ValueError(msg)
+    return steps, jax.tree.unflatten(jax.tree.structure(like), leaves), found
+
+
+def _comparable(summary: Mapping[str, Any], name: str) -> Any:
+    """An entry of a summary without what a resumed run may change."""
+    value = summary.get(name)
+    if name == "resumed_at":
+        return None
+    if isinstance(value, Mapping):
+        return {key: part for key, part in value.items() if key != "num_timesteps"}
+    return value
+
+
+def has_begun(folder: Path | None) -> bool:
+    """Whether a folder holds a path, or something to go on from."""
+    return folder is not None and ((folder / RESUME).exists() or bool(_snapshots(folder)))
+
+
 def _snapshots(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(file for file in folder.iterdir() if re.fullmatch(r"\d{6,}\.npz", file.name))
 
 
-def start_path(folder: Path) -> Path:
+def start_path(folder: Path, *, resume: bool = False) -> Path:
     """Make the folder of a path, or refuse one that already holds a path."""
-    if _snapshots(folder):
-        msg = f"Argument `path_folder` must hold no earlier path, but `{folder}` does."
+    if _snapshots(folder) and not resume:
+        msg = (
+            f"Argument `path_folder` must hold no earlier path, but `{folder}` does: give another,"
+            " or `resume`."
+        )
         raise ValueError(msg)
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -1,32 +1,46 @@
-"""Train policies with Brax's PPO, and keep the path that the parameters take.
+"""Train policies with Brax's PPO and SAC, and keep the path that the parameters take.
 
-The algorithm is Brax's own; here are its defaults per environment, progress, snapshots
-that survive a crash, and one repair that Brax 0.14.2 needs on JAX 0.10.
+The algorithms are Brax's own; here are their defaults per environment, progress, snapshots
+that survive a crash, and what Brax permits of going on after one.
 """
 
-import contextlib
 import dataclasses
-import functools
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from fracjax import devices
-from fracjax.rl.brax_envs import as_brax, quiet_brax
+from fracjax.rl.brax_training import device_put_replicated, ppo_parameters, run_ppo, run_sac
 from fracjax.rl.environment import Environment
 from fracjax.rl.networks import ACTIVATIONS, PolicyNetwork
 from fracjax.rl.policies import Policy, PolicyInfo
-from fracjax.rl.snapshots import Recorder, TrainingProgress, read_path, read_policies, start_path
-from fracjax.rl.training_settings import TrainingSettings, default_settings
+from fracjax.rl.snapshots import (
+    Recorder,
+    TrainingProgress,
+    has_begun,
+    read_path,
+    read_policies,
+    read_resume,
+    start_path,
+)
+from fracjax.rl.training_settings import (
+    ALGORITHMS,
+    SACSettings,
+    Settings,
+    TrainingSettings,
+    default_settings,
+)
 
 __all__ = [
+    "SACSettings",
     "TrainingProgress",
     "TrainingSettings",
+    "check_settings",
     "default_settings",
     "device_put_replicated",
     "read_path",
@@ -39,7 +53,7 @@ def train(
     environment: Environment,
     *,
     algorithm: str = "ppo",
-    settings: TrainingSettings | None = None,
+    settings: Settings | None = None,
     hidden: tuple[int, ...] | None = None,
     activation: str | None = None,
     num_timesteps: int | None = None,
@@ -52,8 +66,10 @@ def train(
     path_folder: str | os.PathLike | None = None,
     path_every: int = 1,
     num_devices: int = 1,
+    on_params: Callable[[int, Any, Any], None] | None = None,
+    resume: bool = False,
 ) -> Policy:
-    """Train a policy with Brax's PPO.
+    """Train a policy with Brax's PPO or SAC.
 
     Equal arguments on equal software and hardware give equal policies. Brax draws new keys
     at every report, so another number of reports gives another policy, as does another
@@ -62,8 +78,9 @@ def train(
 
     Args:
         environment: What to train on, in float32.
-        algorithm: `"ppo"` is the only one.
-        settings: All settings; `default_settings(environment.name)` if not given.
+        algorithm: `"ppo"` or `"sac"`.
+        settings: All settings, `SACSettings` for SAC; `default_settings(environment.name,
+            algorithm)` if not given.
         hidden: Overrides the setting of that name, as the next five do.
         activation: See `TrainingSettings`.
         num_timesteps: See `TrainingSettings`.
@@ -79,16 +96,38 @@ def train(
         path_every: Policy updates between snapshots, and between evaluations; the run is
             rounded up to a multiple of them.
         num_devices: Devices to train on.
+        on_params: Called as `on_params(steps, make_policy, params)` at every report, after the
+            snapshot is on disk, such as `Watch.policy_params_fn(…)`. `make_policy` is `None`
+            with SAC, whose `params` have no third entry.
+        resume: Go on with the run in `path_folder` after its last snapshot, if there is one.
+            Brax restores the networks (policy and value) and the statistics of the normaliser
+            and nothing else: Adam begins without memory, environments are reset, and the random
+            numbers are others (a function of `seed` and the steps done). The run is
+            therefore not the one that would have been without the interruption; it is the
+            same however often it is interrupted at the same snapshot. `info.training` notes
+            the steps under "resumed_at". `num_timesteps` may grow. PPO only: Brax's SAC hands
+            out neither critics nor its replay buffer.
 
     Returns:
         The trained policy; `info.training` holds what is needed to train it again.
 
     Raises:
-        ValueError: If an argument does not fit, or `path_folder` already holds a path.
+        ValueError: If an argument does not fit, or `path_folder` already holds a path, or
+            one that was trained otherwise.
         FloatingPointError: If the parameters are no longer finite.
     """
-    if algorithm != "ppo":
-        msg = f'Argument `algorithm` must be "ppo", but is {algorithm!r}.'
+    if algorithm not in ALGORITHMS:
+        msg = f"Argument `algorithm` must be one of {ALGORITHMS}, but is {algorithm!r}."
+        raise ValueError(msg)
+    settings = default_settings(environment.name, algorithm) if settings is None else settings
+    if isinstance(settings, SACSettings) != (algorithm == "sac"):
+        msg = f"Argument `settings` must be those of {algorithm}, but is {type(settings).__name__}."
+        raise ValueError(msg)
+    if resume and (algorithm != "ppo" or path_folder is None):
+        msg = (
+            "Argument `resume` must come with `path_folder` and PPO: Brax's SAC hands out neither"
+            f" critics nor its replay buffer, but they are {path_folder} and {algorithm}."
+        )
         raise ValueError(msg)
     asked: dict[str, Any] = {
         "hidden": None if hidden is None else tuple(hidden),
@@ -98,14 +137,14 @@ def train(
         "discount": discount,
         "num_envs": num_envs,
     }
-    settings = dataclasses.replace(
-        settings or default_settings(environment.name),
-        **{name: value for name, value in asked.items() if value is not None},
-    )
-    _check(settings, num_reports, path_every)
-    num_updates = math.ceil(settings.num_timesteps / settings.steps_per_update)
+    changes = {name: value for name, value in asked.items() if value is not None}
+    settings = dataclasses.replace(settings, **changes)
+    check_settings(settings, num_reports, path_every)
+    updates = settings.num_timesteps - settings.steps_before_updates
+    num_updates = math.ceil(updates / settings.steps_per_update)
     updates_per_report = path_every if path_folder is not None else -(-num_updates // num_reports)
     num_reports = -(-num_updates // updates_per_report)
+    steps_per_report = updates_per_report * settings.steps_per_update
     recorder = Recorder(
         network=PolicyNetwork(
             environment.observation_size,
@@ -122,11 +161,18 @@ def train(
             "num_devices": num_devices,
         },
         settings=settings,
-        total_steps=num_reports * updates_per_report * settings.steps_per_update,
+        total_steps=settings.steps_before_updates + num_reports * steps_per_report,
         on_progress=on_progress,
-        folder=None if path_folder is None else start_path(Path(path_folder)),
+        folder=None if path_folder is None else start_path(Path(path_folder), resume=resume),
+        then=on_params,
     )
-    _run_ppo(environment, settings, recorder, num_reports, seed, num_devices)
+    if resume and has_begun(recorder.folder):
+        seed = _go_on(environment, recorder, seed)
+        num_reports = (recorder.total_steps - recorder.steps_before) // steps_per_report
+    if isinstance(settings, SACSettings):
+        run_sac(environment, settings, recorder, num_reports, seed, num_devices)
+    elif num_reports > 0:
+        run_ppo(environment, settings, recorder, num_reports, seed, num_devices)
     policy = recorder.policy()
     if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(policy.params)):
         msg = f"Training on `{environment.name}` diverged: the parameters are not finite."
@@ -134,70 +180,33 @@ def train(
     return policy
 
 
-@contextlib.contextmanager
-def device_put_replicated() -> Iterator[None]:
-    """Lend JAX the `device_put_replicated` that Brax 0.14.2 calls and JAX 0.10 removed.
+def _go_on(environment: Environment, recorder: Recorder, seed: int) -> int:
+    """Put the recorder where the run in its folder stopped; return the seed of the rest."""
+    assert recorder.folder is not None
+    like = ppo_parameters(environment, recorder)
+    steps, params, summary = read_resume(recorder.folder, like, recorder.summary)
+    recorder.params = params
+    recorder.steps = recorder.steps_before = steps
+    recorder.summary["resumed_at"] = [*summary.get("resumed_at", []), steps]
+    return int(np.random.SeedSequence([seed, steps]).generate_state(1)[0] >> 1)
 
-    It is there inside the `with` block only, and nothing happens where JAX has its own.
+
+def check_settings(settings: Settings, num_reports: int = 1, path_every: int = 1) -> None:
+    """Refuse settings that Brax would fail on, before anything is compiled.
+
+    Raises:
+        ValueError: If one is out of range.
     """
-    if hasattr(jax, "device_put_replicated"):
-        yield
-        return
-    setattr(jax, "device_put_replicated", devices.replicate)  # noqa: B010 (unknown to mypy)
-    try:
-        yield
-    finally:
-        delattr(jax, "device_put_replicated")
-
-
-def _run_ppo(
-    environment: Environment,
-    settings: TrainingSettings,
-    recorder: Recorder,
-    num_reports: int,
-    seed: int,
-    num_devices: int,
-) -> None:
-    with quiet_brax():
-        from brax.training.agents.ppo import networks
-        from brax.training.agents.ppo import train as ppo
-
-    network_factory = functools.partial(
-        networks.make_ppo_networks,
-        policy_hidden_layer_sizes=recorder.network.hidden,
-        value_hidden_layer_sizes=(64, 64),
-        activation=ACTIVATIONS[recorder.network.activation],
-    )
-    with device_put_replicated(), jax.enable_x64(False):
-        ppo.train(
-            as_brax(environment),
-            num_timesteps=recorder.total_steps,
-            max_devices_per_host=num_devices,
-            num_envs=settings.num_envs,
-            episode_length=settings.episode_length,
-            learning_rate=settings.learning_rate,
-            entropy_cost=settings.entropy_cost,
-            discounting=settings.discount,
-            unroll_length=settings.unroll_length,
-            batch_size=settings.batch_size,
-            num_minibatches=settings.num_minibatches,
-            num_updates_per_batch=settings.num_passes,
-            normalize_observations=settings.normalize_observations,
-            reward_scaling=settings.reward_scaling,
-            network_factory=network_factory,
-            seed=seed,
-            num_evals=num_reports + 1,
-            num_eval_envs=settings.num_eval_envs,
-            deterministic_eval=True,
-            progress_fn=recorder.on_evaluation,
-            policy_params_fn=recorder.on_params,
+    if isinstance(settings, TrainingSettings):
+        rows = settings.batch_size * settings.num_minibatches
+        if rows % settings.num_envs:
+            msg = f"Argument `num_envs` must divide {rows}, but is {settings.num_envs}."
+            raise ValueError(msg)
+    elif not settings.num_envs <= settings.steps_before_updates < settings.num_timesteps:
+        msg = (
+            "Argument `min_replay_size` must lie between `num_envs` and `num_timesteps`, but they"
+            f" are {settings.min_replay_size}, {settings.num_envs} and {settings.num_timesteps}."
         )
-
-
-def _check(settings: TrainingSettings, num_reports: int, path_every: int) -> None:
-    rows = settings.batch_size * settings.num_minibatches
-    if rows % settings.num_envs:
-        msg = f"Argument `num_envs` must divide {rows}, but is {settings.num_envs}."
         raise ValueError(msg)
     positive = {
         "num_timesteps": settings.num_timesteps,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from pathlib import Path
 
 import chex
 import jax
@@ -9,7 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fracjax.rl import checkpoints, classic, networks, policies, snapshots, training
+from fracjax.rl import (
+    brax_training,
+    checkpoints,
+    classic,
+    networks,
+    policies,
+    snapshots,
+    training,
+)
 
 TINY = training.TrainingSettings(
     num_timesteps=350,
@@ -18,6 +27,19 @@ TINY = training.TrainingSettings(
     batch_size=8,
     num_minibatches=2,
     unroll_length=5,
+    num_eval_envs=4,
+)
+
+
+SMALL_SAC = training.SACSettings(
+    hidden=(5,),
+    num_timesteps=200,
+    episode_length=20,
+    num_envs=4,
+    batch_size=8,
+    num_passes=2,
+    min_replay_size=38,
+    max_replay_size=120,
     num_eval_envs=4,
 )
 
@@ -159,7 +181,7 @@ def test_a_policy_knows_how_it_was_trained(trained_pendulum, tmp_path):
 @pytest.mark.brax
 def test_the_path_runs_from_the_start_to_the_trained_policy(trained_pendulum):
     policy, reports, folder = trained_pendulum
-    names = ["000000.npz", "000002.npz", "000004.npz", "000006.npz"]
+    names = ["000000.npz", "000002.npz", "000004.npz", "000006.npz", "resume.npz"]
     assert sorted(file.name for file in folder.iterdir()) == names
     steps, params = training.read_path(folder)
     np.testing.assert_array_equal(steps, [0, 160, 320, 480])
@@ -213,10 +235,143 @@ def test_equal_seeds_give_equal_policies(trained_pendulum):
         chex.assert_trees_all_close(other.params, policy.params)
 
 
+# --- an interrupted run, and SAC ------------------------------------------------------------
+
+
+class Interrupted(Exception):
+    """Stands in for the end of the process."""
+
+
+def train_and_stop(folder, after, **options):
+    """Train five updates of 80 steps, stopped right after the snapshot of `after` steps."""
+    seen = []
+
+    def stop(steps, make_policy, params):
+        seen.append(steps)
+        if steps == after:
+            raise Interrupted
+
+    try:
+        policy = training.train(
+            classic.pendulum(),
+            settings=TINY,
+            hidden=(5,),
+            path_folder=folder,
+            on_params=stop,
+            **options,
+        )
+    except Interrupted:
+        policy = None
+    assert not hasattr(jax, "device_put_replicated")
+    return policy, seen
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("interrupted") / "path"
+    assert train_and_stop(folder, 240) == (None, [0, 80, 160, 240])
+    stopped = training.read_policies(folder)[-1]
+    policy, seen = train_and_stop(folder, -1, resume=True)
+    return folder, stopped, policy, seen
+
+
+@pytest.mark.brax
+@pytest.mark.slow
+def test_an_interrupted_run_goes_on_from_its_last_snapshot(interrupted):
+    folder, stopped, policy, seen = interrupted
+    assert seen == [240, 320, 400]
+    steps, params = training.read_path(folder)
+    np.testing.assert_array_equal(steps, [0, 80, 160, 240, 320, 400])
+    chex.assert_trees_all_equal(jax.tree.map(lambda leaf: leaf[3], params), stopped.params)
+    chex.assert_trees_all_equal(jax.tree.map(lambda leaf: leaf[-1], params), policy.params)
+    assert policy.info.training["resumed_at"] == [240]
+    assert policy.info.training["steps"] == 400
+    # The statistics of the normaliser go on too: 400 steps have been seen, not 160.
+    with np.load(folder / "resume.npz") as archive:
+        counts = [archive[name] for name in archive.files if archive[name].dtype == np.uint32]
+    assert 400 in [int(count) for count in counts if count.ndim == 0]
+
+
+@pytest.mark.brax
+@pytest.mark.slow
+def test_a_finished_run_is_not_trained_again_and_may_grow(interrupted):
+    folder, _, policy, _ = interrupted
+    again, seen = train_and_stop(folder, -1, resume=True)
+    assert seen == []
+    chex.assert_trees_all_equal(again.params, policy.params)
+    longer, seen = train_and_stop(folder, -1, resume=True, num_timesteps=430)
+    assert seen == [400, 480]
+    assert longer.info.training["resumed_at"][0] == 240
+
+
+@pytest.mark.brax
+@pytest.mark.slow
+def test_another_run_is_not_gone_on_with(interrupted):
+    folder, *_ = interrupted
+    with pytest.raises(ValueError, match=r"another run \(seed differ\)"):
+        train_and_stop(folder, -1, resume=True, seed=5)
+    with pytest.raises(ValueError, match=r"\(settings differ\)"):
+        train_and_stop(folder, -1, resume=True, discount=0.5)
+
+
+@pytest.mark.brax
+@pytest.mark.slow
+def test_sac_trains_reports_and_leaves_a_path(tmp_path):
+    """40 steps fill the buffer, then 160 in updates of 4, 20 updates to a report."""
+    reports, handed = [], []
+    policy = training.train(
+        classic.pendulum(),
+        algorithm="sac",
+        settings=SMALL_SAC,
+        seed=2,
+        on_progress=reports.append,
+        on_params=lambda steps, _, params: handed.append((steps, params)),
+        path_folder=tmp_path,
+        path_every=20,
+    )
+    assert [report.steps for report in reports] == [0, 120, 200]
+    assert [steps for steps, _ in handed] == [0, 120, 200]
+    assert all(-160 < report.episode_return < -40 for report in reports)
+    assert policy.network == networks.PolicyNetwork(3, 1, (5,), "relu")
+    steps, params = training.read_path(tmp_path)
+    np.testing.assert_array_equal(steps, [0, 120, 200])
+    chex.assert_trees_all_equal(jax.tree.map(lambda leaf: leaf[-1], params), policy.params)
+    chex.assert_trees_all_equal(handed[-1][1][1], policy.params)
+    assert not np.allclose(jax.tree.leaves(policy.params)[1], jax.tree.leaves(params)[1][0])
+    returns = [kept.info.training["return"] for kept in training.read_policies(tmp_path)]
+    assert returns == [report.episode_return for report in reports]
+    observation = jnp.array([1.0, 0.0, 0.5])
+    assert policy.act(policy.params, observation).shape == (1,)
+
+
+@pytest.mark.brax
+def test_brax_evaluates_as_before_outside_the_block():
+    from brax.training import acting
+
+    before = acting.Evaluator
+    with brax_training.evaluated_parameters(print):
+        assert acting.Evaluator is not before
+    assert acting.Evaluator is before
+    with pytest.raises(KeyError), brax_training.evaluated_parameters(print):
+        raise KeyError
+    assert acting.Evaluator is before
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"algorithm": "sac"}, "`algorithm`"),
+        ({"algorithm": "ddpg"}, "`algorithm`"),
+        ({"algorithm": "sac"}, "`settings` must be those of sac"),
+        ({"settings": training.SACSettings()}, "`settings` must be those of ppo"),
+        ({"resume": True}, "`resume`"),
+        (
+            {"algorithm": "sac", "settings": SMALL_SAC, "path_folder": "x", "resume": True},
+            "`resume`",
+        ),
+        (
+            {"algorithm": "sac", "settings": SMALL_SAC, "num_timesteps": 20},
+            "`min_replay_size` must lie between",
+        ),
         ({"num_envs": 7}, "`num_envs` must divide 16"),
         ({"num_timesteps": 0}, "`num_timesteps` must be positive"),
         ({"discount": 1.0}, "`discount`"),
@@ -227,12 +382,18 @@ def test_equal_seeds_give_equal_policies(trained_pendulum):
 def test_bad_arguments_are_named_before_anything_is_compiled(options, message):
     with pytest.raises(ValueError, match=message):
         training.train(classic.pendulum(), **{"settings": TINY} | options)
+    assert not Path("x").exists()
 
 
 def test_default_settings_hold_together():
     for name in ("pendulum", "acrobot", "hopper", "an environment nobody has heard of"):
         settings = training.default_settings(name)
         assert settings.batch_size * settings.num_minibatches % settings.num_envs == 0
+        sac = training.default_settings(name, "sac")
+        assert sac.num_envs <= sac.steps_before_updates < sac.num_timesteps
+        assert sac.min_replay_size <= sac.max_replay_size
+    with pytest.raises(ValueError, match="`algorithm`"):
+        training.default_settings("pendulum", "ddpg")
 
 
 # --- snapshots ----------------------------------------------------------------------------
@@ -279,7 +440,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints.os, "replace", fail)
     with pytest.raises(OSError):  # noqa: PT011 (any failure of the disk)
         record.on_params(80, None, parameters(2.0))
-    assert [file.name for file in tmp_path.iterdir()] == ["000001.npz"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["000001.npz", "resume.npz"]
     assert (tmp_path / "000001.npz").read_bytes() == before
 
 
