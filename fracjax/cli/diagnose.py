@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fracjax.cli.discounts import with_companion
 from fracjax.cli.policies import (
     NAMED_POLICIES,
     digest,
@@ -160,7 +161,7 @@ def diagnose(
         squash=squash,
         statistics=None if statistics is None else str(statistics),
         action_bounds=parse_bounds(action_bounds),
-        gamma=_with_companion(tuple(gamma or (_DEFAULT_GAMMA,))),
+        gamma=_discounts(tuple(gamma or (_DEFAULT_GAMMA,))),
         horizon=min(horizon, 300) if quick else horizon,
         states=states,
         return_states=return_states,
@@ -209,12 +210,10 @@ def diagnose(
         typer.echo(f"\nreport: {files[0]}")
 
 
-def _with_companion(gamma: tuple[float, ...]) -> tuple[float, ...]:
-    """Add a second discount to a single one: how α moves with γ is a finding in itself."""
-    if len(gamma) > 1 or not 0 < gamma[0] < 1:
-        return gamma
-    shorter = 1 - 10 * (1 - gamma[0])
-    return (*gamma, round(shorter, 12) if shorter > 0 else gamma[0] / 2)
+def _discounts(gamma: tuple[float, ...]) -> tuple[float, ...]:
+    """Give a single discount its companion; one that cannot be is refused in `_check`."""
+    alone = len(gamma) == 1 and 0 < gamma[0] < 1
+    return with_companion(gamma[0]) if alone else gamma
 
 
 def _check(request: _Request) -> None:

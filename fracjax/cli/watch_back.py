@@ -5,8 +5,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fracjax.cli.discounts import with_companion
 from fracjax.cli.runtime import configure_jax
-from fracjax.cli.watched_runs import make_watch, summary_document, with_companion, write_page
+from fracjax.cli.watched_runs import make_watch, summary_document, write_page
 
 if TYPE_CHECKING:
     from fracjax.cli.watch_view import Show

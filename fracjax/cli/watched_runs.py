@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fracjax.cli.discounts import with_companion
+
 if TYPE_CHECKING:
     from fracjax.diagnosis.watching import Record, Watch
     from fracjax.rl.environment import Environment
@@ -14,7 +16,6 @@ __all__ = [
     "live_watch",
     "make_watch",
     "summary_document",
-    "with_companion",
     "write_page",
 ]
 
@@ -120,15 +121,6 @@ def summary_document(
         kept = ("records", "messages", "advice")
         summary = {name: value for name, value in watching.summary().items() if name in kept}
     return {**document, **summary, "files": [str(file) for file in files]}
-
-
-def with_companion(gamma: float) -> tuple[float, ...]:
-    """Add a discount with a tenth of the memory: how α moves with γ is a finding in itself."""
-    if not 0 < gamma < 1:
-        msg = f"--discount must lie inside (0, 1), but is {gamma}."
-        raise ValueError(msg)
-    shorter = 1 - 10 * (1 - gamma)
-    return gamma, round(shorter, 12) if shorter > 1e-9 else gamma / 2
 
 
 def check_folder(folder: Path, algorithm: str, *, resume: bool) -> None:

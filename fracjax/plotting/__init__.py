@@ -25,9 +25,15 @@ from fracjax.plotting.theory import exponents_and_laws as exponents_and_laws
 from fracjax.plotting.theory import mollified_increments as mollified_increments
 from fracjax.plotting.theory import slopes_and_discounts as slopes_and_discounts
 from fracjax.plotting.theory import slopes_and_exponents as slopes_and_exponents
+from fracjax.plotting.training_stretches import contingency as contingency
+from fracjax.plotting.training_stretches import null_counts as null_counts
+from fracjax.plotting.training_stretches import returns_and_stretches as returns_and_stretches
+from fracjax.plotting.training_stretches import variance_and_laws as variance_and_laws
+from fracjax.plotting.training_stretches import zoomed_line as zoomed_line
 from fracjax.plotting.zooms import zoom_figure as zoom_figure
 
 __all__ = [
+    "contingency",
     "convergence_trace",
     "diagnosis_figures",
     "estimator_errors",
@@ -39,19 +45,23 @@ __all__ = [
     "line_slice",
     "mark_cliffs",
     "mollified_increments",
+    "null_counts",
     "path_on_plane",
     "perturbation_variance",
     "plane_slice",
     "push_band",
     "return_curve",
+    "returns_and_stretches",
     "scan_figure",
     "slopes_and_discounts",
     "slopes_and_exponents",
     "surface",
     "surface_html",
     "tolerance_against_exponent",
+    "variance_and_laws",
     "variogram",
     "write_movie",
     "zoom_figure",
     "zoom_pictures",
+    "zoomed_line",
 ]

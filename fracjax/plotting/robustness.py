@@ -4,16 +4,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 
 from fracjax._types import Estimate, Status
 from fracjax.learning import ClosedLoopExponents, Regime, SizeScan
 from fracjax.plotting.style import DISCOUNT_COLORS, FIT_COLOR, NOISE_COLOR
 
 __all__ = [
+    "curves_by_exponent",
     "exponent_bars",
     "exponents_against_size",
     "push_band",
     "return_curve",
+    "tangents_against_recipe",
     "tolerance_against_exponent",
 ]
 
@@ -201,6 +205,78 @@ def tolerance_against_exponent(
     axes.set_xlabel(f"largest exponent (nats/{unit})")
     axes.set_ylabel("size of disturbance tolerated")
     axes.legend()
+    return axes
+
+
+def curves_by_exponent(
+    axes: Axes,
+    sizes: np.ndarray,
+    returns: np.ndarray,
+    exponents: np.ndarray,
+    *,
+    name: str = "standard deviation of observation noise",
+    label: str = "largest exponent (nats/step)",
+) -> Axes:
+    """Draw one curve of returns per agent, its largest exponent as the colour.
+
+    The colours are symmetric around zero: what decays is blue, what grows is red.
+
+    Args:
+        axes: Where to draw; it shares its place with a bar of colours.
+        sizes: Sizes of the disturbance.
+        returns: Mean return of every agent, (agents, sizes).
+        exponents: One per agent; agents without a finite one are drawn in grey.
+        name: Name of the horizontal axis.
+        label: Name and unit of the exponent.
+    """
+    exponents, returns = np.asarray(exponents, float), np.asarray(returns, float)
+    finite = exponents[np.isfinite(exponents)]
+    limit = float(np.abs(finite).max()) if finite.size else 1.0
+    colors = ScalarMappable(Normalize(-limit, limit), "RdBu_r")
+    for curve, exponent in zip(returns, exponents, strict=True):
+        color = colors.to_rgba(exponent) if np.isfinite(exponent) else NOISE_COLOR
+        axes.plot(np.asarray(sizes, float), curve, "-", lw=1.2, color=color)
+    if axes.figure is not None:
+        axes.figure.colorbar(colors, ax=axes, label=label)
+    axes.set_facecolor("0.9")  # pale curves are the neutral ones
+    axes.set_xlabel(name)
+    axes.set_ylabel("return")
+    return axes
+
+
+def tangents_against_recipe(
+    axes: Axes,
+    tangents: Sequence[Estimate],
+    perturbations: Sequence[Estimate],
+    *,
+    labels: Sequence[str] = (),
+    unit: str = "step",
+) -> Axes:
+    """Set exponents by tangents beside the same by finite perturbations.
+
+    On the line both agree. Crosses are exponents by perturbations whose status is not OK.
+
+    Args:
+        axes: Where to draw.
+        tangents: Scalar estimates.
+        perturbations: Estimates of the same.
+        labels: Names, if they shall be shown.
+        unit: What the exponents are per.
+    """
+    x, x_error = _with_errors(tangents)
+    y, y_error = _with_errors(perturbations)
+    good = np.array([int(estimate.status) == Status.OK for estimate in perturbations], bool)
+    ends = np.array([np.nanmin([x, y]), np.nanmax([x, y])])
+    axes.plot(ends, ends, color=FIT_COLOR, lw=0.8)
+    axes.errorbar(x, y, xerr=x_error, yerr=y_error, fmt="none", ecolor=NOISE_COLOR, lw=0.8)
+    axes.plot(x[good], y[good], "o", ms=4, color=DISCOUNT_COLORS[0])
+    axes.plot(x[~good], y[~good], "kx", ms=5, label="not measured, says its status")
+    for place, height, text in zip(x, y, labels, strict=False):
+        axes.annotate(text, (place, height), (4, 4), textcoords="offset points", fontsize=7)
+    axes.set_xlabel(f"by tangents (nats/{unit})")
+    axes.set_ylabel(f"by the paper's recipe (nats/{unit})")
+    if not good.all():
+        axes.legend()
     return axes
 
 

@@ -147,18 +147,15 @@ def _rows(title: str, look: _Look) -> list[Row]:
             for part in (look.variance.value, look.variance.stderr)
         )
         law = _law(value, gamma)
-        rows.append(
-            about(
-                title,
-                f"slope of ln variance on ln σ, γ={gamma:g}",
-                (slope, error),
-                law,
-                # Fast stretches weigh more in a variance than in the mean exponent, and the
-                # largest scales saturate: half of the law is what the acrobot shows.
-                0.2 if law == 2.0 else 0.7 * law,
-                "law: 2 min(1, -ln γ/λ); smooth is 2",
-            )
-        )
+        quantity = f"slope of ln variance on ln σ, γ={gamma:g}"
+        if law == 2.0:
+            source = "law: 2 min(1, -ln γ/λ); smooth is 2"
+            rows.append(about(title, quantity, (slope, error), law, 0.2, source))
+        else:
+            # The mean exponent is only the scale of the law here: fast stretches weigh more in
+            # a variance, and the largest scales saturate.
+            quantity += f" (law with the mean λ: {law:.2f})"
+            rows.append(describe(title, quantity, (slope, error)))
     return rows
 
 

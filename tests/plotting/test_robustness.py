@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from fracjax import Estimate, Status
@@ -106,3 +107,26 @@ def test_policies_that_never_fail_stand_at_the_top(axes):
     assert tops == pytest.approx([0.575])
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["stable", "chaotic"]
+
+
+def test_curves_take_the_colour_of_their_exponent(axes):
+    sizes = np.array([0.0, 0.5, 1.0])
+    returns = np.array([[9.0, 8.0, 7.0], [9.0, 2.0, 1.0], [9.0, 5.0, 4.0]])
+    robustness.curves_by_exponent(axes, sizes, returns, np.array([-0.2, 0.1, np.nan]))
+    decaying, growing, unknown = (np.array(to_rgb(line.get_color())) for line in axes.lines)
+    assert decaying[2] > decaying[0]  # blue
+    assert growing[0] > growing[2]  # red
+    assert np.ptp(unknown) < 0.05  # grey
+    np.testing.assert_array_equal(axes.lines[1].get_ydata(), returns[1])
+
+
+def test_what_the_recipe_misses_is_crossed_out(axes):
+    bound = Estimate(*(np.asarray(-0.3),) * 4, np.asarray(int(Status.AT_NOISE_FLOOR)))
+    robustness.tangents_against_recipe(
+        axes, [estimate(0.4), estimate(-1.6)], [estimate(0.41), bound]
+    )
+    (dots,) = (line for line in axes.lines if line.get_marker() == "o")
+    (crosses,) = (line for line in axes.lines if line.get_marker() == "x")
+    assert (dots.get_xdata()[0], dots.get_ydata()[0]) == (0.4, 0.41)
+    assert (crosses.get_xdata()[0], crosses.get_ydata()[0]) == (-1.6, -0.3)
+    np.testing.assert_allclose(axes.lines[0].get_xdata(), [-1.6, 0.41])
