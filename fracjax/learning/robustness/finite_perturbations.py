@@ -88,9 +88,10 @@ def perturbed_growth(
     - Leading growth: off by terms of order d·e^{λT} times the curvature of the dynamics.
     - Trailing growth: displacements that should lose more than a factor 1/d against the leading
       one within a period keep a share of order d from the curvature, so that exponents below
-      λ_1 + ln(d)/T (about 0.9 per step under λ_1 at the defaults) are not measured: they read
-      too high, and so does their sum. On the Hénon map (.419, -1.623) the defaults give .418
-      and -.325; with 5 steps per period -1.398, with 2 or 1 the truth to 1e-4.
+      λ_1 + max(λ_1, 0) + ln(d)/T (0.9 per step under a neutral λ_1 at the defaults) are not
+      measured: they read too high, and so does their sum. On the Hénon map (.419, -1.623) the
+      defaults give .418 and -.325; with 5 steps per period -1.398, with 2 or 1 the truth to
+      1e-4.
     - Displacements that shrink below u are rounding: exponents below ln(u/d)/T read as that or
       as −inf. In float32 u/d is already 1e-3 for coordinates of 1: use float64.
 

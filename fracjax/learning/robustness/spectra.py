@@ -83,14 +83,15 @@ def closed_loop_exponents(
     `"tangents"` differentiates the step in forward mode: exact growth, no distance to choose.
     `"perturbations"` is the recipe of Young and Pugeault for simulators without derivatives,
     with their values as defaults. A finite distance d hides trailing exponents: one that lags
-    by more than ln(1/(100 d))/T behind the first (T the steps of a period; .46 per step at the
-    defaults) reads too high, and the sum with it. Both then have status `AT_NOISE_FLOOR`: upper
-    bounds, from which no regime is inferred but the one that an upper bound allows. On the
-    Hénon map the defaults give -.33 for an exponent of -1.62 and a sum of +.09 for -1.20, which
-    turns a chaotic attractor into an unstable loop; with `renormalize_every=1` all is right to
-    1e-6. DM Control's cheetah without action has a sum of -17 per step by tangents and of -6 by
-    the defaults. Exponents below ln(10 u/d)/T, u the rounding unit of the coordinates, get the
-    same status; if the first does, so does the reward's, and the regime is undecided.
+    by more than ln(1/(100 d))/T - max(λ_1, 0) behind the first (T the steps of a period; .46 per
+    step at the defaults, less where the first is positive) reads too high, and the sum with it.
+    Both then have status `AT_NOISE_FLOOR`: upper bounds, from which no regime is inferred but
+    the one that an upper bound allows. On the Hénon map the defaults give -.33 for an exponent
+    of -1.62 and a sum of +.09 for -1.20, which turns a chaotic attractor into an unstable loop;
+    with `renormalize_every=1` all is right to 1e-6. DM Control's cheetah without action has a
+    sum of -17 per step by tangents and of -6 by the defaults. Exponents below ln(10 u/d)/T, u
+    the rounding unit of the coordinates, get the same status; if the first does, so does the
+    reward's, and the regime is undecided.
 
     Exponents are means over initial states of growth over time alive, with Student intervals
     between states: they are the numbers of a set of episodes of `num_steps`, transient
@@ -233,7 +234,9 @@ def _hidden(
     period: float,
 ) -> Bool[Array, " k"]:
     """Find exponents in whose place curvature or rounding may stand."""
+    # Curvature acts on the leading displacement, which has grown by then.
     lag = -jnp.log(_CURVATURE * jnp.asarray(size, value.dtype)) / period
+    lag = lag - jnp.maximum(value[0], 0)
     lowest = jnp.log(_ROUNDING * rounding) / period
     return (value[0] - value > lag) | (value < lowest)
 
