@@ -1,5 +1,6 @@
 """`fracjax reproduce`: recompute known numbers and print them beside their references."""
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +20,7 @@ __all__ = ["reproduce"]
 
 @bad_input_is_exit_code_2
 def reproduce(
-    name: Annotated[str, typer.Argument(help="What to reproduce: references, fractal.")],
+    name: Annotated[str, typer.Argument(help="references, fractal, robustness or remedies.")],
     only: Annotated[
         str | None, typer.Option(help="Only the parts whose name contains this text.")
     ] = None,
@@ -46,7 +47,7 @@ def reproduce(
         msg = "--quick and --full exclude each other."
         raise ValueError(msg)
     configure_jax("float32", compilation_cache=compilation_cache)
-    from fracjax.reproduce import Experiment, experiments, run
+    from fracjax.reproduce import experiments, run
     from fracjax.reproduce.run import as_document
 
     known = experiments()
@@ -58,7 +59,7 @@ def reproduce(
     if not parts:
         msg = f"--only must match one of {', '.join(chosen.parts)}, but is {only!r}."
         raise ValueError(msg)
-    chosen = Experiment(chosen.name, chosen.description, parts)
+    chosen = dataclasses.replace(chosen, parts=parts)
     found = versions()
     pinned = {entry: found[entry] for entry in ("fracjax", "jax", "platform")}
     with progress_bar(quiet=False) as report:

@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 from fracjax._types import Key
 from fracjax.reproduce.rows import Findings, Row
@@ -24,11 +24,13 @@ class Experiment:
         parts: Name of a part to a function of a key and a size, returning rows, or rows with
             figures. "quick" is the smallest size that still means something, "default" is for a
             CPU and "full" for a GPU.
+        overview: Makes the figures that are about all parts, from their rows.
     """
 
     name: str
     description: str
     parts: Mapping[str, Part]
+    overview: Callable[[Sequence[Row]], Mapping[str, Callable[[], Any]]] | None = None
 
 
 def in_one_size(
@@ -43,6 +45,9 @@ def experiments() -> dict[str, Experiment]:
     """Make the experiments that there are, by name."""
     from fracjax.reproduce.fractal import parts as fractal
     from fracjax.reproduce.references import parts as references
+    from fracjax.reproduce.remedies import PARTS as remedies
+    from fracjax.reproduce.robustness import overview
+    from fracjax.reproduce.robustness import parts as robustness
 
     found = [
         Experiment(
@@ -54,6 +59,17 @@ def experiments() -> dict[str, Experiment]:
             "fractal",
             "roughness of discounted returns from chaos, on loops with known exponents",
             fractal(),
+        ),
+        Experiment(
+            "robustness",
+            "exponents of closed loops without action, trained, and trained against chaos",
+            robustness(),
+            overview,
+        ),
+        Experiment(
+            "remedies",
+            "what lowers the roughness of a landscape, and what it costs",
+            remedies,
         ),
     ]
     return {experiment.name: experiment for experiment in found}

@@ -62,6 +62,8 @@ def run(
                 _draw(folder, found)
                 _save(folder, identity, done)
         rows.extend(done[name])
+    if folder is not None and experiment.overview is not None:
+        _draw(folder, Findings(rows, experiment.overview(rows)))
     return rows
 
 

@@ -1,0 +1,1 @@
+"""Penalties on Lyapunov exponents, training with them, and smoothed objectives."""

@@ -1,0 +1,1 @@
+"""How good a gradient estimator is: its variance, its bias, and the samples it needs."""

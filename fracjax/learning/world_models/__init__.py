@@ -1,0 +1,1 @@
+"""Training a compact world-model agent, with penalties on its imagined dynamics."""

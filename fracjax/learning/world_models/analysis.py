@@ -1,0 +1,281 @@
+"""Measurements of trained world-model agents: returns under noise, exponents, model errors.
+
+The acting loop is an environment with memory and a policy without, see
+`fracjax.rl.world_models.memory`, so that `closed_loop_exponents`, `returns_under_push` and
+`discounted_returns` serve it as they are. Here is what they lack: noise on the observation but not
+on the memory, exponents of imagined dynamics, and errors of the model.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fracjax._types import Estimate, Key, Leaf, PyTree
+from fracjax.estimators.chaos.ensembles import ensemble_exponent
+from fracjax.estimators.chaos.finite_time import finite_time_growth
+from fracjax.estimators.settings import check_at_least
+from fracjax.learning.world_models.penalties import imagined_loop, imagined_spread
+from fracjax.learning.world_models.settings import SpreadForm
+from fracjax.rl.environment import Environment
+from fracjax.rl.rollouts import discounted_returns
+from fracjax.rl.world_models.agent import Agent, Belief
+from fracjax.rl.world_models.latents import LatentChoice
+from fracjax.rl.world_models.memory import FilteringPolicy, WithMemory, split_memory, with_memory
+from fracjax.rl.world_models.two_hot import symlog
+
+__all__ = [
+    "ModelErrors",
+    "imagined_exponents",
+    "model_errors",
+    "returns_under_observation_noise",
+    "spread_of_imagination",
+    "visited_beliefs",
+]
+
+_Beliefs: TypeAlias = Callable[[PyTree, PyTree], Belief]
+_Curve: TypeAlias = Callable[[PyTree, PyTree, Key, Array], Float[Array, "sizes states"]]
+
+
+def returns_under_observation_noise(
+    environment: Environment,
+    agent: Agent,
+    *,
+    choice: LatentChoice = "mode",
+    horizon: int = 1000,
+    discount: float = 1.0,
+) -> _Curve:
+    """Make `(params, states, key, sigmas) -> returns`: returns under observation noise.
+
+    As `returns_under_noise`, for an agent that filters: what it sees is o + σ z, what it remembers
+    is what it made of that. The same noise is scaled for all σ and shared by all agents. Actions
+    and latents are not drawn.
+
+    Args:
+        environment: The simulator, without memory.
+        agent: The agent.
+        choice: How latents are taken, see `latents.choose`.
+        horizon: Steps of an episode.
+        discount: Discount per step.
+
+    Returns:
+        A function of parameters, stacked initial states of `with_memory(environment, agent)`, a
+        key and noise levels, which returns (sizes, states).
+
+    References:
+        Young and Pugeault (2024), https://arxiv.org/abs/2410.10674.
+    """
+    check_at_least(horizon=(horizon, 1))
+    policy = _NoisyPolicy(FilteringPolicy(agent, choice))
+    returns = discounted_returns(
+        with_memory(environment, agent),
+        policy,
+        horizon=horizon,
+        discounts=(discount,),
+        stochastic=True,
+    )
+
+    def curve(
+        params: PyTree, states: PyTree, key: Key, sigmas: Float[Array, " sizes"]
+    ) -> Float[Array, "sizes states"]:
+        def episode(index: Array, state: PyTree, sigma: Array) -> Array:
+            one = jax.tree.map(lambda leaf: leaf[None], state)
+            return returns((params, sigma), one, jax.random.fold_in(key, index))[0]
+
+        indices = jnp.arange(len(jax.tree.leaves(states)[0]))
+        over_states = jax.vmap(episode, (0, 0, None))
+        return jax.vmap(over_states, (None, None, 0))(indices, states, sigmas)
+
+    return curve
+
+
+@dataclasses.dataclass(frozen=True)
+class _NoisyPolicy:
+    """A policy that sees its observation through noise; parameters are (params, sigma)."""
+
+    policy: FilteringPolicy
+
+    def act(self, params: PyTree, observation: Array, key: Key | None = None) -> Array:
+        """Act on the observation plus the noise of this key."""
+        own, sigma = params
+        if key is None:
+            return self.policy.act(own, observation)
+        size = self.policy.agent.observation_size
+        noise = jax.random.normal(key, (size,), observation.dtype)
+        seen = observation[:size] + sigma.astype(observation.dtype) * noise
+        return self.policy.act(own, jnp.concatenate([seen, observation[size:]]))
+
+
+def visited_beliefs(
+    environment: Environment,
+    agent: Agent,
+    *,
+    choice: LatentChoice = "mode",
+    num_steps: int = 200,
+    every: int = 10,
+) -> _Beliefs:
+    """Make `(params, states) -> beliefs` that the deterministic policy visits.
+
+    Args:
+        environment: The simulator, without memory.
+        agent: The agent.
+        choice: How latents are taken.
+        num_steps: Steps of an episode; termination is ignored.
+        every: Steps between beliefs.
+
+    Returns:
+        A function of parameters and stacked initial states with memory, which returns beliefs
+        with one leading axis of states times `num_steps // every`.
+    """
+    check_at_least(every=(every, 1), num_steps=(num_steps, every))
+    loop, policy = with_memory(environment, agent), FilteringPolicy(agent, choice)
+
+    def visit(params: PyTree, states: PyTree) -> Belief:
+        def of_state(state: WithMemory) -> Belief:
+            def step(state: WithMemory, _: None) -> tuple[WithMemory, None]:
+                return loop.step(state, policy.act(params, loop.observe(state))).state, None
+
+            def stretch(state: WithMemory, _: None) -> tuple[WithMemory, Belief]:
+                state, _ = jax.lax.scan(step, state, length=every)
+                return state, split_memory(agent, state.memory)[0]
+
+            return jax.lax.scan(stretch, state, length=num_steps // every)[1]
+
+        found = jax.vmap(of_state)(states)
+        return Belief(*(part.reshape((-1, part.shape[-1])) for part in found))
+
+    return visit
+
+
+def imagined_exponents(
+    agent: Agent,
+    params: PyTree,
+    starts: Belief,
+    key: Key,
+    *,
+    horizon: int = 15,
+    choice: LatentChoice = "mean",
+    num_transient: int = 0,
+) -> Estimate:
+    """Largest exponent of the imagined closed loop, by tangents of (h, z).
+
+    The loop is `imagined_loop`: deterministic policy, latents by `choice`. Over the few steps that
+    imagination lasts it is a finite-time exponent: a random first tangent lowers it by a term in
+    1/`horizon`, and it is to be compared between agents, not with zero.
+
+    Args:
+        agent: The agent.
+        params: Its parameters.
+        starts: Beliefs, stacked.
+        key: Draws the first tangents; belief i uses `fold_in(key, i)`.
+        horizon: Steps.
+        choice: How latents are taken. With `"mode"` tangents pass through h alone.
+        num_transient: Steps made first, not counted.
+
+    Returns:
+        Exponent in nats per step with a 95 % interval between beliefs, which are taken to be
+        independent; see `ensemble_exponent`.
+    """
+    step = imagined_loop(agent, params, choice=choice)
+
+    def of_belief(start: Belief, index: Array) -> Array:
+        record = finite_time_growth(
+            step,
+            start,
+            num_steps=horizon,
+            num_transient=num_transient,
+            key=jax.random.fold_in(key, index),
+        )
+        return jnp.asarray(record.growth)[:, 0]
+
+    growth = jax.vmap(of_belief)(starts, jnp.arange(starts.recurrent.shape[0]))
+    return ensemble_exponent(growth)
+
+
+def spread_of_imagination(
+    agent: Agent,
+    params: PyTree,
+    starts: Belief,
+    key: Key,
+    *,
+    copies: int = 16,
+    horizon: int = 15,
+    form: SpreadForm = "code",
+) -> Float[Array, ""]:
+    """Spread of imagined trajectories as `imagined_spread`, with more copies than a penalty."""
+    return imagined_spread(agent, params, starts, key, copies=copies, horizon=horizon, form=form)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class ModelErrors:
+    """Errors of the model's predictions one step ahead.
+
+    Attributes:
+        observation: Mean square of the error of the observation, on the scale of symmetric
+            logarithms, over that of the change of the observation: 1 for a model that predicts
+            no change.
+        reward: Mean square of the error of the reward over the variance of the reward.
+    """
+
+    observation: Leaf
+    reward: Leaf
+
+
+def model_errors(
+    environment: Environment,
+    agent: Agent,
+    *,
+    num_steps: int = 200,
+    hold: float = 8.0,
+) -> Callable[[PyTree, PyTree, Key], ModelErrors]:
+    """Make `(params, states, key) -> ModelErrors` along random actions.
+
+    The agent filters what happens under random actions, which are held as in `collect`, and
+    predicts every next observation and reward with the most likely latents.
+
+    Args:
+        environment: The simulator, without memory.
+        agent: The agent.
+        num_steps: Steps from each state; termination is ignored.
+        hold: Mean number of steps for which an action is held.
+
+    Returns:
+        A function of parameters, stacked states of `environment`, and a key.
+    """
+    check_at_least(num_steps=(num_steps, 2))
+
+    def errors(params: PyTree, states: PyTree, key: Key) -> ModelErrors:
+        model = params["model"]
+
+        def of_state(state: PyTree, index: Array) -> tuple[Array, ...]:
+            own = jax.random.fold_in(key, index)
+            uniform = jax.random.uniform(own, (num_steps, 1 + agent.action_size))
+
+            def step(carry: tuple, drawn: Array) -> tuple[tuple, tuple]:
+                state, belief, action = carry
+                seen = environment.observe(state)
+                belief, _ = agent.filter(model, belief, action, agent.encode(model, seen))
+                action = jnp.where(drawn[0] * hold < 1, 2 * drawn[1:] - 1, action)
+                moved = environment.step(state, action)
+                features = agent.imagine(model, belief, action).features
+                arrived = symlog(environment.observe(moved.state))
+                wrong = agent.decode(model, features) - arrived
+                amiss = agent.reward(model, features) - moved.reward
+                change = arrived - symlog(seen)
+                return (moved.state, belief, action), (wrong, change, amiss, moved.reward)
+
+            start = (state, agent.blank(), jnp.zeros(agent.action_size))
+            return jax.lax.scan(step, start, uniform)[1]
+
+        number = len(jax.tree.leaves(states)[0])
+        wrong, change, amiss, rewards = jax.vmap(of_state)(states, jnp.arange(number))
+        return ModelErrors(
+            observation=jnp.sum(wrong**2) / jnp.sum(change**2),
+            reward=jnp.mean(amiss**2) / jnp.var(rewards),
+        )
+
+    return errors
