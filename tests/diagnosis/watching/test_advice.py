@@ -66,7 +66,7 @@ def test_a_fractal_gets_all_five_with_their_numbers():
     assert found["smooth the actions"].value == 4
     assert found["penalise the exponent"].value == pytest.approx(-math.log(0.9))
     uses = " ".join(item.use for item in found.values())
-    for name in ("action_smoothing", "smoothed_objective", "exponent_penalty", "--discount"):
+    for name in ("smoothed_actions", "smoothed_objective", "exponent_penalty", "--discount"):
         assert name in uses
 
 
