@@ -1,5 +1,35 @@
 """Closed loops and learning runs: how robust a policy is, and what learning does on its way."""
 
+from fracjax.learning.exponent_regularization.closed_loops import (
+    closed_loop_penalty as closed_loop_penalty,
+)
+from fracjax.learning.exponent_regularization.closed_loops import (
+    regularized_loss as regularized_loss,
+)
+from fracjax.learning.exponent_regularization.parameter_smoothing import (
+    smoothed_objective as smoothed_objective,
+)
+from fracjax.learning.exponent_regularization.penalties import ExponentPenalty as ExponentPenalty
+from fracjax.learning.exponent_regularization.penalties import exponent_penalty as exponent_penalty
+from fracjax.learning.exponent_regularization.penalties import spread_penalty as spread_penalty
+from fracjax.learning.exponent_regularization.runs import fine_tune as fine_tune
+from fracjax.learning.exponent_regularization.runs import train_policies as train_policies
+from fracjax.learning.gradient_quality.quality import GradientQuality as GradientQuality
+from fracjax.learning.gradient_quality.samplers import pathwise_gradient as pathwise_gradient
+from fracjax.learning.gradient_quality.samplers import smoothed_gradient as smoothed_gradient
+from fracjax.learning.gradient_quality.score_function import (
+    score_function_gradient as score_function_gradient,
+)
+from fracjax.learning.return_distributions.distribution import (
+    ReturnDistribution as ReturnDistribution,
+)
+from fracjax.learning.return_distributions.distribution import (
+    return_distribution as return_distribution,
+)
+from fracjax.learning.return_distributions.sampling import (
+    post_update_returns as post_update_returns,
+)
+from fracjax.learning.return_distributions.spread_laws import spread_exponent as spread_exponent
 from fracjax.learning.robustness.curve_summaries import summarize_curve as summarize_curve
 from fracjax.learning.robustness.curve_summaries import tolerated_size as tolerated_size
 from fracjax.learning.robustness.finite_perturbations import PerturbedGrowth as PerturbedGrowth
@@ -19,19 +49,35 @@ from fracjax.learning.robustness.spectra import closed_loop_exponents as closed_
 
 __all__ = [
     "ClosedLoopExponents",
+    "ExponentPenalty",
+    "GradientQuality",
     "PerturbedGrowth",
     "Regime",
+    "ReturnDistribution",
     "SizeScan",
     "classify",
     "closed_loop_exponents",
+    "closed_loop_penalty",
+    "exponent_penalty",
+    "fine_tune",
     "interquartile_mean",
     "neutral_growth",
+    "pathwise_gradient",
     "perturbed_growth",
+    "post_update_returns",
+    "regularized_loss",
+    "return_distribution",
     "returns_under_noise",
     "returns_under_push",
     "reward_ratio_exponent",
+    "score_function_gradient",
     "size_scan",
+    "smoothed_gradient",
+    "smoothed_objective",
+    "spread_exponent",
+    "spread_penalty",
     "summarize_curve",
     "tolerated_size",
+    "train_policies",
     "trimmed_mean",
 ]

@@ -99,7 +99,7 @@ class _Effort:
 
 
 _EFFORTS: dict[Size, _Effort] = {
-    "quick": _Effort(8, 3, 400, 60, 8),
+    "quick": _Effort(8, 3, 400, 150, 8),
     "default": _Effort(16, 5, 800, 300, 20),
     "full": _Effort(64, 20, 3000, 1000, 80),
 }
@@ -167,18 +167,17 @@ def _fine_tuned(name: str, key: Key, size: Size) -> Findings:
     environment = {"pendulum": classic.pendulum, "acrobot": classic.acrobot}[name](dtype="float32")
     weights, target = {
         "pendulum": ((0.0, 10.0, 100.0), -0.4),
-        "acrobot": ((0.0, 300.0, 3000.0), 0.0),
+        "acrobot": ((0.0, 100.0, 1000.0), 0.0),
     }[name]
     settings = TrainingSettings(
-        num_updates=effort.more + 50,
-        warmup=50,
-        learning_rate=5e-4,
+        num_updates=effort.more,
+        learning_rate=1e-3,
         horizon=16,
         episode_length=400,
-        anchor=0.1,
+        task=0.0,
+        anchor=1.0,
         effort=0.0,
         target=target,
-        penalty_states=32,
     )
     trained = fine_tune(
         environment,

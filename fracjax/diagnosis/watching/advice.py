@@ -154,15 +154,16 @@ def _parameters(record: Record, found: DiscountRecord) -> Advice:
 
 
 def _actions(rate: float) -> Advice:
+    use = "smoothed_actions (a wrapper of the environment)"
     steps = 1 / rate if rate > 0 else math.nan
     if not math.isfinite(steps):
         reason = "an average over past actions cannot answer a jump of the policy within one step"
-        return Advice("smooth the actions", None, reason, "smoothed_actions (a wrapper of the environment)")
+        return Advice("smooth the actions", None, reason, use)
     reason = (
         "steps of the average to start from: 1/λ, the time over which a perturbation grows"
         " e-fold; no theory says that it is enough"
     )
-    return Advice("smooth the actions", float(np.ceil(steps)), reason, "smoothed_actions (a wrapper of the environment)")
+    return Advice("smooth the actions", float(np.ceil(steps)), reason, use)
 
 
 def _penalty(found: DiscountRecord, rate: float) -> Advice:

@@ -131,9 +131,14 @@ def fine_tune(
     """Lower the exponent of a policy that is already trained, by whatever algorithm.
 
     `train_policies` from one policy, with seeds that differ in starts and frames only. By
-    default the policy is held to its own actions (`anchor`) as well as to the return, the value
-    is fitted first (`warmup`), and steps are small. Weight 0 tells what the same updates do
-    without the penalty.
+    default the policy is held to its own actions (`anchor`) and not to the return (`task`): a
+    value that has to be learned first gives gradients that undo what long training found. Weight 0
+    then changes nothing.
+
+    Measured on the acrobot that comes with the package (λ = .025, return 78 in 400 steps; 150
+    updates, three seeds): at weight 100 λ falls to .016 to .019 and the return to 56 to 63, at
+    weight 1000 to .002 to .015 and −130 to −220, which is that of hardly swinging up. The return
+    that a lower exponent costs is part of the answer.
 
     Only the network's parameters move; normaliser and, in a `tanh_normal` head, the raw scales
     stay (no gradient reaches them).
@@ -144,13 +149,18 @@ def fine_tune(
         key: Randomness.
         weights: Weights of the penalty.
         num_seeds: Repetitions.
-        settings: How to tune; by default 400 updates, 100 of them of the value alone.
+        settings: How to tune; by default 300 updates.
         file: See `train_policies`.
         on_progress: See `train_policies`.
     """
     if settings is None:
         settings = TrainingSettings(
-            num_updates=400, warmup=100, learning_rate=3e-4, anchor=1.0, effort=0.0
+            num_updates=300,
+            episode_length=400,
+            learning_rate=1e-3,
+            task=0.0,
+            anchor=1.0,
+            effort=0.0,
         )
     params = jax.tree.map(
         lambda leaf: jnp.broadcast_to(leaf, (num_seeds, *jnp.shape(leaf))), policy.params
