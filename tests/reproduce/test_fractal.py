@@ -14,6 +14,7 @@ from fracjax.reproduce.run import run
 
 KEY = jax.random.key(0)
 FAST = ("clipped map", "logistic exponents")
+ENVIRONMENTS = ("pendulum", "acrobot", "double pendulum", "inverted pendulum", "hopper")
 
 
 def rows_of(found):
@@ -39,6 +40,16 @@ def test_every_claim_has_a_part():
         "mean over the noise",
         "pendulum",
         "acrobot",
+        "gradients, exact",
+        "gradients, chaotic map",
+        "gradients, pendulum",
+        "gradients, acrobot",
+        "gradients, double pendulum",
+        "updates, known roughness",
+        "updates, pendulum",
+        "updates, acrobot",
+        "updates, double pendulum",
+        *(f"{kind}: {name}" for kind in ("slices", "training") for name in ENVIRONMENTS),
     }
     assert set(parts) == expected
 
