@@ -68,9 +68,10 @@ def return_distribution(
     sample and jumps between bins; `outliers` has neither weakness.
 
     Measured coverage of the nominal 95 % of 1000 returns from N(10, 3²) and from 30 - 2 Γ(4), 250
-    to 600 seeds, with a prototype of these intervals (the tests ask for lower bounds): mean 93 to 94 %, deviation 94 to 97 %, skewness 89 to 94 %, left tail and outliers 97 %
-    and more, tail mean 94 to 97 %; of 100 returns 90 to 95 %, but 79 % for the skewness of the
-    second, which comes out a tenth too small. The mode is .25 too low for N(10, 3²).
+    to 600 seeds, with a prototype of these intervals (the tests ask for lower bounds): mean 93 to
+    94 %, deviation 94 to 97 %, skewness 89 to 94 %, left tail and outliers 97 % and more, tail mean
+    94 to 97 %; of 100 returns 90 to 95 %, but 79 % for the skewness of the second, which comes out
+    a tenth too small. The mode is .25 too low for N(10, 3²).
 
     Args:
         returns: Independent returns, such as one column of `PostUpdateReturns.returns`.

@@ -123,7 +123,7 @@ def visited_beliefs(
         environment: The simulator, without memory.
         agent: The agent.
         choice: How latents are taken.
-        num_steps: Steps of an episode; termination is ignored.
+        num_steps: Steps of an episode; after termination the last belief stands.
         every: Steps between beliefs.
 
     Returns:
@@ -135,14 +135,18 @@ def visited_beliefs(
 
     def visit(params: PyTree, states: PyTree) -> Belief:
         def of_state(state: WithMemory) -> Belief:
-            def step(state: WithMemory, _: None) -> tuple[WithMemory, None]:
-                return loop.step(state, policy.act(params, loop.observe(state))).state, None
+            def step(carry: tuple, _: None) -> tuple[tuple, None]:
+                state, alive = carry
+                moved = loop.step(state, policy.act(params, loop.observe(state)))
+                state = jax.tree.map(lambda a, b: jnp.where(alive, a, b), moved.state, state)
+                return (state, alive & ~moved.done), None
 
-            def stretch(state: WithMemory, _: None) -> tuple[WithMemory, Belief]:
-                state, _ = jax.lax.scan(step, state, length=every)
-                return state, split_memory(agent, state.memory)[0]
+            def stretch(carry: tuple, _: None) -> tuple[tuple, Belief]:
+                carry, _ = jax.lax.scan(step, carry, length=every)
+                return carry, split_memory(agent, carry[0].memory)[0]
 
-            return jax.lax.scan(stretch, state, length=num_steps // every)[1]
+            start = (state, jnp.ones((), bool))
+            return jax.lax.scan(stretch, start, length=num_steps // every)[1]
 
         found = jax.vmap(of_state)(states)
         return Belief(*(part.reshape((-1, part.shape[-1])) for part in found))
@@ -240,7 +244,7 @@ def model_errors(
     Args:
         environment: The simulator, without memory.
         agent: The agent.
-        num_steps: Steps from each state; termination is ignored.
+        num_steps: Steps from each state; those after termination do not count.
         hold: Mean number of steps for which an action is held.
 
     Returns:
@@ -253,10 +257,10 @@ def model_errors(
 
         def of_state(state: PyTree, index: Array) -> tuple[Array, ...]:
             own = jax.random.fold_in(key, index)
-            uniform = jax.random.uniform(own, (num_steps, 1 + agent.action_size))
+            uniform = jax.random.uniform(own, (num_steps, 1 + agent.action_size), jnp.float32)
 
             def step(carry: tuple, drawn: Array) -> tuple[tuple, tuple]:
-                state, belief, action = carry
+                state, belief, action, alive = carry
                 seen = environment.observe(state)
                 belief, _ = agent.filter(model, belief, action, agent.encode(model, seen))
                 action = jnp.where(drawn[0] * hold < 1, 2 * drawn[1:] - 1, action)
@@ -266,16 +270,23 @@ def model_errors(
                 wrong = agent.decode(model, features) - arrived
                 amiss = agent.reward(model, features) - moved.reward
                 change = arrived - symlog(seen)
-                return (moved.state, belief, action), (wrong, change, amiss, moved.reward)
+                carry = (moved.state, belief, action, alive & ~moved.done)
+                return carry, (wrong, change, amiss, moved.reward, alive)
 
-            start = (state, agent.blank(), jnp.zeros(agent.action_size))
+            action = jnp.zeros(agent.action_size, jnp.float32)
+            start = (state, agent.blank(), action, jnp.ones((), bool))
             return jax.lax.scan(step, start, uniform)[1]
 
         number = len(jax.tree.leaves(states)[0])
-        wrong, change, amiss, rewards = jax.vmap(of_state)(states, jnp.arange(number))
+        wrong, change, amiss, rewards, alive = jax.vmap(of_state)(states, jnp.arange(number))
+
+        def mean(values: Array) -> Array:
+            counted = alive[..., None] if values.ndim == 3 else alive
+            return jnp.sum(jnp.where(counted, values, 0)) / jnp.sum(alive)
+
         return ModelErrors(
-            observation=jnp.sum(wrong**2) / jnp.sum(change**2),
-            reward=jnp.mean(amiss**2) / jnp.var(rewards),
+            observation=mean(wrong**2) / mean(change**2),
+            reward=mean(amiss**2) / (mean(rewards**2) - mean(rewards) ** 2),
         )
 
     return errors

@@ -34,9 +34,9 @@ class Stage(NamedTuple):
 def begin(environment: Environment, agent: Agent, key: Key) -> Stage:
     """Begin an episode."""
     state = environment.reset(key)
-    zero, one = jnp.zeros(()), jnp.ones(())
+    zero, one = jnp.zeros((), jnp.float32), jnp.ones((), jnp.float32)
     observation = environment.observe(state).astype(jnp.float32)
-    record = Record(observation, jnp.zeros(agent.action_size), zero, one, one)
+    record = Record(observation, jnp.zeros(agent.action_size, jnp.float32), zero, one, one)
     return Stage(state, record, agent.blank(), jnp.zeros((), jnp.int32))
 
 
@@ -113,9 +113,9 @@ def _step(environment: Environment, stage: Stage, belief: Belief, action: Array)
     moved = environment.step(stage.state, action)
     record = Record(
         environment.observe(moved.state).astype(jnp.float32),
-        action,
+        action.astype(jnp.float32),
         moved.reward.astype(jnp.float32),
-        jnp.zeros(()),
+        jnp.zeros((), jnp.float32),
         1.0 - moved.done.astype(jnp.float32),
     )
     return Stage(moved.state, record, belief, stage.elapsed + 1)
@@ -136,7 +136,7 @@ def random_returns(
 
     def episode(index: Array) -> Array:
         first, second = jax.random.split(jax.random.fold_in(key, index))
-        drawn = jax.random.uniform(second, (horizon, 1 + environment.action_size))
+        drawn = jax.random.uniform(second, (horizon, 1 + environment.action_size), jnp.float32)
         start = track(environment.reset(first))
 
         def step(carry: tuple, drawn: Array) -> tuple[tuple, Array]:
@@ -147,6 +147,8 @@ def random_returns(
             alive = tracked.alive & ~moved.done
             return (Tracked(moved.state, reward, alive), action), reward
 
-        return jax.lax.scan(step, (start, jnp.zeros(environment.action_size)), drawn)[1].sum()
+        return jax.lax.scan(step, (start, jnp.zeros(environment.action_size, jnp.float32)), drawn)[
+            1
+        ].sum()
 
     return jax.jit(jax.vmap(episode))(jnp.arange(episodes))

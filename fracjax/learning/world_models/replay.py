@@ -44,12 +44,13 @@ class Replay(NamedTuple):
 def empty(length: int, environments: int, observation_size: int, action_size: int) -> Replay:
     """Make a replay without records."""
     shape = (length, environments)
+    numbers = jnp.zeros(shape, jnp.float32)
     records = Record(
-        jnp.zeros((*shape, observation_size)),
-        jnp.zeros((*shape, action_size)),
-        jnp.zeros(shape),
-        jnp.zeros(shape),
-        jnp.zeros(shape),
+        jnp.zeros((*shape, observation_size), jnp.float32),
+        jnp.zeros((*shape, action_size), jnp.float32),
+        numbers,
+        numbers,
+        numbers,
     )
     return Replay(records, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
 

@@ -68,8 +68,8 @@ def start(
             agent,
             None,
             stages,
-            jax.random.uniform(first, (*shape, num_uniform(agent))),
-            jnp.zeros((*shape, agent.action_size)),
+            jax.random.uniform(first, (*shape, num_uniform(agent)), jnp.float32),
+            jnp.zeros((*shape, agent.action_size), jnp.float32),
             second,
             episode_length=settings.episode_length,
             hold=settings.hold,
@@ -90,7 +90,7 @@ def start(
         optimizers={
             name: _optimizer(name, settings).init(ravel_pytree(params[name])[0]) for name in params
         },
-        scale=jnp.zeros(()),
+        scale=jnp.zeros((), jnp.float32),
         replay=append(blank, kept),
         stages=stages,
         updates=jnp.zeros((), jnp.int32),
@@ -180,8 +180,8 @@ def update(
     params["critic"], optimizers["critic"] = _apply(
         "critic", slope_critic, params, optimizers, settings
     )
-    low, high = jnp.quantile(imagined.returns, jnp.asarray([0.05, 0.95]))
-    decay = jnp.where(state.updates == 0, 0.0, settings.percentile_decay)
+    low, high = jnp.quantile(imagined.returns, jnp.asarray([0.05, 0.95], jnp.float32))
+    decay = jnp.where(state.updates == 0, 0.0, settings.percentile_decay).astype(jnp.float32)
     metrics = {
         **metrics,
         "actor_loss": loss,
@@ -218,7 +218,7 @@ def _starts(
 def _cut(draw: Callable[..., Array], key: Key, *shapes: tuple[int, ...]) -> list[Array]:
     """Cut one draw into arrays: every draw costs a generator to compile."""
     ends = np.cumsum([math.prod(shape) for shape in shapes])
-    parts = jnp.split(draw(key, (int(ends[-1]),)), ends[:-1])
+    parts = jnp.split(draw(key, (int(ends[-1]),), jnp.float32), ends[:-1])
     return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
