@@ -2,8 +2,8 @@
 
 Policies are trained by the gradient through the environment from many seeds; some stay in the
 optimum of doing nothing. The first of those that solve the task go on training, once with the
-penalty and once, with the same starts, without: every difference is paired by seed. Penalised
-from the first update on, fewer seeds solve the task, because doing nothing is stable.
+penalty and once, with the same starts, without: every difference is paired by seed. A penalty
+from the first update on is not tried here: doing nothing is stable, and satisfies it.
 """
 
 import dataclasses

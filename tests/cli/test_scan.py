@@ -140,6 +140,7 @@ def test_kinds_of_directions(files_of_directions, tmp_path, plane, grid):
     assert json.loads(again.stdout) == summary
 
 
+@pytest.mark.slow
 def test_exponents_at_every_point(tmp_path):
     arguments = "pendulum --measure exponents --grid 2x2 --horizon 40 --return-states 1".split()
     result = run(*arguments, "--gamma", "0.9", "--out", tmp_path / "scan", "--json")
@@ -151,6 +152,7 @@ def test_exponents_at_every_point(tmp_path):
     assert (tmp_path / "scan" / "scan.png").exists()
 
 
+@pytest.mark.slow
 def test_a_zoom_and_its_film(tmp_path):
     arguments = "pendulum --zoom 3 --grid 33x33 --horizon 5 --return-states 1".split()
     result = run(*arguments, "--out", tmp_path, "--json")

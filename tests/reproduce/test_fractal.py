@@ -63,6 +63,7 @@ def test_cheap_parts_agree(name):
     assert not jax.config.jax_enable_x64
 
 
+@pytest.mark.slow
 def test_both_estimators_beside_each_other_and_the_figures(tmp_path):
     """In the mean each is near H; what has no reference says so."""
     found = fractal.parts()["both estimators"](KEY, "quick")

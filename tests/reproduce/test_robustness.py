@@ -81,6 +81,7 @@ def test_a_stable_loop_is_stable_exactly():
         assert found[f"regime {label} (1: stable)"] == Regime.STABLE
 
 
+@pytest.mark.slow
 def test_the_recipe_misses_the_sum_of_the_henon_loop_and_says_so():
     rows = robustness.parts()["exact: Hénon loop"](KEY, "quick")
     assert [row.quantity for row in rows if not row.agrees] == []

@@ -110,6 +110,7 @@ def floating_dtypes(tree):
     return {str(dtype) for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)}
 
 
+@pytest.mark.slow
 @pytest.mark.brax
 def test_a_brax_trajectory_is_the_one_of_its_own_step():
     """Hypothesis: bit for bit, and in float32 though `jax_enable_x64` is on."""

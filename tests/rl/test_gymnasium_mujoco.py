@@ -156,6 +156,7 @@ class Simulated:
         return self.coordinates, self.coordinates, float(not done), done
 
 
+@pytest.mark.slow
 def test_a_cart_that_runs_into_a_stop_is_mujocos(x64):
     """Measured: 2e-15 of a step, and 1e-8 at the stop, where MuJoCo's solver starts warm."""
     model = mujoco.MjModel.from_xml_string(CART)

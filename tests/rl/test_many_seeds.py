@@ -75,6 +75,7 @@ def test_policies_act_as_those_of_rejax(algorithm):
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
     """And it learns: the best return is -9 of 20 steps, resting pays -20."""
     seen = []

@@ -81,6 +81,7 @@ def test_samples_have_the_mean_and_scale_of_the_head():
     assert (np.abs(raw.std(0) / std - 1) < 4 / 8000**0.5).all()
 
 
+@pytest.mark.slow
 def test_tangent_of_an_action_matches_finite_differences():
     with jax.enable_x64(True):
         policy = make_policy().astype("float64")

@@ -104,6 +104,7 @@ def noisy_return(parameter, key):
     return returns(parameter, key)[0]
 
 
+@pytest.mark.slow
 def test_every_path_of_a_stochastic_policy_is_as_rough_as_without_noise(x64):
     """Common random numbers; the closed loop's law, .566, within .02 + 3 %."""
     scales = {"largest_scale": 1e-3, "smallest_scale": 1e-8, "radius": 0.2}

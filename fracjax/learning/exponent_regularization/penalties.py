@@ -107,7 +107,8 @@ def exponent_penalty(
             end of an episode, and the steps after it do not count.
         inputs: Pytree with a leading axis of `num_transient + num_steps`, one slice per step.
         through_state: Whether the gradient holds the sensitivity of the orbit. Without it the
-            gradient is that of the growth along a given orbit: biased, and bounded.
+            gradient is that of the growth along a given orbit: it is biased, and does not hold
+            the product of all derivatives.
         checkpoint_every: Windows (of `renormalize_every` steps) between states that reverse mode
             stores; the rest is computed twice. It divides the number of windows. By default
             everything is stored, O(steps) copies of what a step computes.

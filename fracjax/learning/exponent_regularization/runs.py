@@ -136,9 +136,9 @@ def fine_tune(
     then changes nothing.
 
     Measured on the acrobot that comes with the package (λ = .025, return 78 in 400 steps; 150
-    updates, three seeds): at weight 100 λ falls to .016 to .019 and the return to 56 to 63, at
-    weight 1000 to .002 to .015 and −130 to −220, which is that of hardly swinging up. The return
-    that a lower exponent costs is part of the answer.
+    updates, windows of 16 steps, three seeds): at weight 100 λ falls to .016 to .019 and the
+    return to 56 to 63, at weight 1000 to .002 to .015 and −130 to −220, which is that of hardly
+    swinging up. The return that a lower exponent costs is part of the answer.
 
     Only the network's parameters move; normaliser and, in a `tanh_normal` head, the raw scales
     stay (no gradient reaches them).

@@ -36,7 +36,10 @@ class TrainingSettings:
         num_updates: Updates of the policy.
         horizon: Steps of a window.
         num_environments: Windows per update.
-        episode_length: Steps after which an environment starts anew.
+        episode_length: Steps after which an environment starts anew. With `start_spread` keep
+            it to a few windows: policies that still do nothing rest soon, and what could be
+            learned is near the starts (pendulum: 3 of 6 seeds swing up within 300 updates with
+            windows of 16 and episodes of 48 steps, 2 of 6 within 800 with 32 and 200).
         discount: γ per step.
         learning_rate: Of Adam for the policy, decayed to a tenth by a cosine.
         critic_learning_rate: Of Adam for the value.
@@ -59,8 +62,8 @@ class TrainingSettings:
         num_exponents: How many exponents are penalised.
         target: Nats per step above which they are.
         through_state: See `exponent_penalty`. On chaotic double pendulums (λ = .055, 48 steps)
-            gradients through the orbit were 1e3 times as long as those without, and of three
-            policies one kept its exponent; without, all three lost it.
+            gradients through the orbit were up to 1e3 times as long as those without, and of
+            three policies one kept its exponent at weight 1000; without, all three lost it.
     """
 
     num_updates: int = 1000

@@ -57,6 +57,7 @@ def test_entropy_adds_the_positive(x64):
     assert entropy_bound(spectrum_of(1.0, 0.5)).status == Status.NOT_CONVERGED
 
 
+@pytest.mark.slow
 def test_errors_are_those_of_replicates_and_intervals_cover(x64):
     """200 Hénon orbits. The sum is exact, so errors of the two exponents cancel in part.
 

@@ -80,6 +80,7 @@ def test_pendulum_has_its_ridge_on_the_separatrix(x64):
     assert 0.5 < ridge.max() < 1.0  # the saddle's rate is 1
 
 
+@pytest.mark.slow
 def test_mean_over_the_attractor_is_the_exponent(x64):
     """400 states, 4 units of time each: within 4 standard errors of the Lorenz exponents.
 

@@ -158,6 +158,7 @@ def test_plain_slope_has_the_documented_bias_and_an_interval_without_it(hurst, d
     assert covered(estimate, hurst) >= binom.ppf(1e-3, SEEDS, 0.94)
 
 
+@pytest.mark.slow
 def test_heavy_tails_tell_moments_apart():
     """α-stable increments, α = 1.5: ½ at q = 2, 1/α below; two standard errors of the mean."""
     increments = flights(60)

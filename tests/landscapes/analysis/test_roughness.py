@@ -44,6 +44,7 @@ def tiled(fields, columns):
     return np.concatenate(np.concatenate(rows, axis=1), axis=1)
 
 
+@pytest.mark.slow
 def test_two_halves_have_two_levels():
     """H = 0.3 above 0.7, 128 windows each; bias within 4 standard errors and .01, coverage."""
     halves = [tiled(surfaces(hurst, 32, 128), 16) for hurst in (0.3, 0.7)]

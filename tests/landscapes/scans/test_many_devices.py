@@ -87,6 +87,7 @@ def test_two_processes_write_the_same_bytes(whole, tmp_path):
     assert files(tmp_path / "scan") == files(whole)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_leaves_a_scan_to_go_on_with(whole, tmp_path):
     """SIGKILL to one of two, then to the other; one process does the rest."""
     folder, address = tmp_path / "scan", free_address()

@@ -49,6 +49,7 @@ def seeds(count):
     return jax.vmap(POLICY.network.init)(jax.random.split(KEY, count))
 
 
+@pytest.mark.slow
 def test_the_penalty_alone_takes_the_growth_away(tmp_path):
     """Task weight 0: weight 1 brings λ from about ln 1.3 to the target 0, weight 0 does nothing.
 

@@ -70,6 +70,7 @@ def test_three_runs_are_too_few_for_percentiles_and_not_for_student():
     assert 0.92 < coverage(independent(3, 1), 1000, interval="student") < 0.98
 
 
+@pytest.mark.slow
 def test_runs_must_be_drawn_whole_when_their_columns_are_not_independent():
     """Measured: 46 % of the stratified intervals cover and 90 % of the others."""
     assert coverage(shared, 300) < 0.58

@@ -78,6 +78,7 @@ def test_the_papers_periods_call_the_henon_loop_undecided(x64):
     assert found.regime == Regime.UNDECIDED
 
 
+@pytest.mark.slow
 def test_a_scan_over_sizes_shows_rounding_and_curvature():
     """float32, five steps per period: rounding at 1e-6, and curvature in λ_2 at 1e-2.
 
@@ -150,6 +151,7 @@ def test_many_policies_go_through_the_evaluator(x64):
     np.testing.assert_allclose(table.largest.value, radii, atol=0.03)
 
 
+@pytest.mark.slow
 def test_an_angle_that_has_turned_often_is_rounded_away():
     """Rounding units of coordinates of 3700 exceed 1e-4 in float32: nothing may be concluded.
 

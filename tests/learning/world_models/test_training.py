@@ -62,7 +62,7 @@ def test_each_side_of_the_divergence_trains_its_own_distribution():
     value, slopes = jax.value_and_grad(lambda pair: balanced_divergence(*pair, TINY))(
         (near, second)
     )
-    np.testing.assert_allclose(value, 0.6)
+    np.testing.assert_allclose(value, 0.6 * TINY.free_nats, rtol=1e-6)
     np.testing.assert_array_equal(jnp.stack(slopes), 0.0)
 
 
@@ -108,6 +108,7 @@ def test_records_follow_the_environment():
     np.testing.assert_array_equal(records.continues[1:][on], continues[on])
 
 
+@pytest.mark.slow
 def test_seeds_do_not_see_each_other():
     """Two updates of seeds 0 and 1 in one batch, and of each beside itself: the same numbers.
 
