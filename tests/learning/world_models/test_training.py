@@ -129,6 +129,31 @@ def test_seeds_do_not_see_each_other():
     assert jnp.abs(kernel[0] - kernel[1]).max() > 0.1
 
 
+def test_a_tree_comes_back_from_disk(tmp_path):
+    """Arrays and keys by their paths; the same bytes every time; anything else is refused."""
+    tree = {"a": (jnp.arange(3), KEY), "b": replay.empty(4, 2, 3, 1)}
+    path, again = tmp_path / "tree.npz", tmp_path / "again.npz"
+    metadata = storage.describe_settings(settings=TINY, seeds=2)
+    storage.save_tree(tree, path, metadata)
+    found = storage.load_tree(tree, path, metadata)
+    storage.save_tree(found, again, metadata)
+    assert path.read_bytes() == again.read_bytes()
+    assert jax.tree.structure(found) == jax.tree.structure(tree)
+    assert jax.random.key_data(found["a"][1]).tolist() == jax.random.key_data(KEY).tolist()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["again.npz", "tree.npz"]
+    with pytest.raises(storage.RunFileError, match="other settings: seeds differ"):
+        storage.load_tree(tree, path, {**metadata, "seeds": 3})
+    with pytest.raises(storage.RunFileError, match="other arrays"):
+        storage.load_tree({"a": tree["a"]}, path, metadata)
+    with pytest.raises(storage.RunFileError, match="was expected"):
+        storage.load_tree({**tree, "b": replay.empty(5, 2, 3, 1)}, path, metadata)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(storage.RunFileError, match="damaged"):
+        storage.load_tree(tree, path, metadata)
+
+
+@pytest.mark.slow
 def test_a_resumed_run_has_the_same_bytes(tmp_path):
     whole, cut = tmp_path / "whole.npz", tmp_path / "cut.npz"
     settings = {"num_seeds": 2, "chunk": 2}
@@ -145,16 +170,26 @@ def test_a_resumed_run_has_the_same_bytes(tmp_path):
     assert run.returns.shape == (2, 2)
     done = training.train(TRAINER, KEY, num_updates=4, path=cut, **settings)
     np.testing.assert_array_equal(done.returns, run.returns)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.npz", "whole.npz"]
     other = dataclasses.replace(TRAINER, settings=dataclasses.replace(TINY, discount=0.5))
     with pytest.raises(storage.RunFileError, match="other settings: settings differ"):
         training.train(other, KEY, num_updates=4, path=cut, **settings)
     with pytest.raises(storage.RunFileError, match="other settings: key differ"):
         training.train(TRAINER, jax.random.key(5), num_updates=4, path=cut, **settings)
-    content = whole.read_bytes()
-    cut.write_bytes(content[: len(content) // 2])
-    with pytest.raises(storage.RunFileError, match="damaged"):
-        training.train(TRAINER, KEY, num_updates=4, path=cut, **settings)
+
+
+@pytest.mark.slow
+def test_the_other_gradient_of_the_actor_is_finite():
+    """Likelihood ratios; the actor moves and the critic with it."""
+    settings = dataclasses.replace(TINY, actor_gradient="reinforce")
+    trainer = dataclasses.replace(TRAINER, settings=settings)
+    before = trainer.start(KEY, 1)
+    after, metrics = trainer.advance(before, 2)
+    assert all(np.isfinite(part).all() for part in metrics.values())
+    for name in ("actor", "critic"):
+        pairs = zip(
+            jax.tree.leaves(before.params[name]), jax.tree.leaves(after.params[name]), strict=True
+        )
+        assert max(float(jnp.abs(one - other).max()) for one, other in pairs) > 1e-5
 
 
 def test_gradients_of_the_penalties_are_finite_and_not_zero():

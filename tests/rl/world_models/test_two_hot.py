@@ -17,6 +17,9 @@ from fracjax.rl.world_models.two_hot import (
 )
 
 CENTRES = bin_centres(41, 5.0)
+weigh = jax.jit(lambda values: two_hot(values, CENTRES))
+mean = jax.jit(lambda logits: expected_value(logits, CENTRES))
+lose = jax.jit(lambda logits, values: two_hot_loss(logits, values, CENTRES))
 
 
 def test_symlog_and_symexp_are_inverse(x64):
@@ -32,23 +35,25 @@ def test_a_two_hot_number_is_the_mean_of_its_bins(wide):
     with jax.enable_x64(wide):
         inside = jnp.array([-147.0, -3.3, -1.0, 0.0, 0.01, 0.5, 20.0, 147.0])
         values = jnp.concatenate([inside, jnp.asarray(CENTRES, inside.dtype)])
-        weights = two_hot(values, CENTRES)
+        weights = weigh(values)
         assert weights.dtype == values.dtype == (jnp.float64 if wide else jnp.float32)
-        assert jnp.all(jnp.sum(weights > 0, axis=1) <= 2)
+        weights = np.asarray(weights)
+        assert np.all(np.sum(weights > 0, axis=1) <= 2)
         np.testing.assert_allclose(weights.sum(axis=1), 1.0, rtol=1e-6)
         tolerance = 1e-12 if wide else 1e-5
-        found = jnp.sum(weights * jnp.asarray(CENTRES, values.dtype), axis=1)
+        found = weights @ CENTRES.astype(values.dtype)
         np.testing.assert_allclose(found, values, rtol=tolerance, atol=tolerance)
-        found = expected_value(jnp.log(weights), CENTRES)
+        with np.errstate(divide="ignore"):
+            found = mean(np.log(weights))
         np.testing.assert_allclose(found, values, rtol=tolerance, atol=tolerance)
-    far = two_hot(jnp.array([-1e9, 1e9]), CENTRES)
-    np.testing.assert_array_equal(far.argmax(axis=1), [0, 40])
+    far = weigh(jnp.array([-1e9, 1e9]))
+    np.testing.assert_array_equal(np.asarray(far).argmax(axis=1), [0, 40])
 
 
 def test_a_uniform_softmax_means_zero_and_costs_its_logarithm():
     logits = jnp.zeros((3, 41))
-    np.testing.assert_array_equal(expected_value(logits, CENTRES), 0.0)
-    loss = two_hot_loss(logits, jnp.array([0.0, 1.7, -30.0]), CENTRES)
+    np.testing.assert_array_equal(mean(logits), 0.0)
+    loss = lose(logits, jnp.array([0.0, 1.7, -30.0]))
     np.testing.assert_allclose(loss, math.log(41), rtol=1e-6)
 
 
@@ -63,7 +68,7 @@ def test_descent_on_the_loss_finds_the_mean_of_noisy_numbers():
         return logits - 2.0 * jax.grad(loss)(logits), None
 
     logits, _ = jax.lax.scan(descend, jnp.zeros(41), length=3000)
-    np.testing.assert_allclose(expected_value(logits, CENTRES), 29.3, rtol=0.01)
+    np.testing.assert_allclose(mean(logits), 29.3, rtol=0.01)
 
 
 @pytest.mark.parametrize("number", [2, 10, 1])
