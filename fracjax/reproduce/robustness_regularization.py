@@ -1,7 +1,7 @@
 """Penalising the exponent of trained policies: reward, exponents, returns under disturbance.
 
 Policies are trained by the gradient through the environment from many seeds; some stay in the
-optimum of doing nothing. The first of those that solve the task go on training, once with the
+optimum of doing nothing. The first of those that do not go on training, once with the
 penalty and once, with the same starts, without: every difference is paired by seed. A penalty
 from the first update on is not tried here: doing nothing is stable, and satisfies it.
 """
@@ -55,7 +55,8 @@ class _Task:
         environment: Maker of it.
         spread: Of starts, see `TrainingSettings`.
         scale: Standard deviations by which observations are divided.
-        solved: Return of `_HORIZON` steps above which a policy has solved it.
+        solved: Return of `_HORIZON` steps above which a policy is kept. On the pendulum it
+            swings up and balances; on the cart-pole most swing through the top again and again.
         weights: Of the penalty.
         target: Nats per step above which exponents are penalised.
         effort: See `TrainingSettings`.
@@ -144,7 +145,7 @@ def _penalised(name: str, key: Key, size: Size) -> Findings:
     rows = [
         describe(
             system,
-            f"seeds of {effort.seeds} that solve the task (return above {task.solved:g})",
+            f"seeds of {effort.seeds} whose return in {_HORIZON} steps exceeds {task.solved:g}",
             (float((returns > task.solved).sum()), 0.0),
         )
     ]
