@@ -11,7 +11,13 @@ import typer
 from fracjax.cli.discounts import with_companion
 from fracjax.cli.policies import (
     NAMED_POLICIES,
+    ActionBoundsOption,
+    ActivationOption,
+    PolicyOption,
+    SquashOption,
+    StatisticsOption,
     digest,
+    in_float64,
     load_environment_and_policy,
     parse_bounds,
     policy_name,
@@ -80,32 +86,11 @@ def diagnose(
     backend: Annotated[
         str | None, typer.Option(help="Physics backend of a Brax environment.")
     ] = None,
-    policy: Annotated[
-        str | None,
-        typer.Option(
-            help="A file (.msgpack, .npz, Brax checkpoint, .zip of Stable-Baselines3, torch"
-            " state_dict), `trained` (ships with fracjax, the default) or `untrained`."
-        ),
-    ] = None,
-    activation: Annotated[
-        str | None,
-        typer.Option(help="Activation of a torch policy. [default: its library's]"),
-    ] = None,
-    squash: Annotated[
-        str | None,
-        typer.Option(help="tanh or clip: how a torch policy of unknown layout ends."),
-    ] = None,
-    statistics: Annotated[
-        Path | None,
-        typer.Option(
-            help="Mean and variance that normalised a torch policy's observations: .npz, or"
-            " vec_normalize.pkl with --trust."
-        ),
-    ] = None,
-    action_bounds: Annotated[
-        str | None,
-        typer.Option(metavar="LOW,HIGH", help="Box of a torch policy that does not say its own."),
-    ] = None,
+    policy: PolicyOption = None,
+    activation: ActivationOption = None,
+    squash: SquashOption = None,
+    statistics: StatisticsOption = None,
+    action_bounds: ActionBoundsOption = None,
     gamma: Annotated[
         list[float] | None,
         typer.Option(
@@ -305,14 +290,11 @@ def _run(
 
     from fracjax.diagnosis import diagnose as run
     from fracjax.diagnosis import problem_of_policy
-    from fracjax.rl import envs
 
     key = jax.random.key(request.seed)
     reference = None
     if request.dtype == "float32" and not request.stochastic:  # float64 draws other noise
-        with jax.enable_x64(True):
-            precise = envs.make(environment.name, backend=request.backend, dtype="float64")
-            reference = precise, policy.astype("float64")
+        reference = in_float64(environment, policy, request.backend)
     problem = problem_of_policy(
         environment,
         policy,

@@ -3,7 +3,9 @@
 import dataclasses
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 if TYPE_CHECKING:
     from fracjax.rl.environment import Environment
@@ -11,13 +13,46 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NAMED_POLICIES",
+    "ActionBoundsOption",
+    "ActivationOption",
+    "PolicyOption",
+    "SquashOption",
+    "StatisticsOption",
     "digest",
+    "in_float64",
     "load_environment_and_policy",
     "parse_bounds",
     "policy_name",
 ]
 
 NAMED_POLICIES = (None, "trained", "untrained")
+
+PolicyOption = Annotated[
+    str | None,
+    typer.Option(
+        help="A file (.msgpack, .npz, Brax checkpoint, .zip of Stable-Baselines3, torch"
+        " state_dict), `trained` (ships with fracjax, the default) or `untrained`."
+    ),
+]
+ActivationOption = Annotated[
+    str | None,
+    typer.Option(help="Activation of a torch policy. [default: its library's]"),
+]
+SquashOption = Annotated[
+    str | None,
+    typer.Option(help="tanh or clip: how a torch policy of unknown layout ends."),
+]
+StatisticsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Mean and variance that normalised a torch policy's observations: .npz, or"
+        " vec_normalize.pkl with --trust."
+    ),
+]
+ActionBoundsOption = Annotated[
+    str | None,
+    typer.Option(metavar="LOW,HIGH", help="Box of a torch policy that does not say its own."),
+]
 
 
 def policy_name(origin: str) -> str:
@@ -129,3 +164,16 @@ def load_environment_and_policy(
         msg = f"--stochastic needs a policy with noise, but {found.info.origin} has none."
         raise ValueError(msg)
     return environment, found.astype(dtype)
+
+
+def in_float64(
+    environment: "Environment", policy: "Policy", backend: str | None
+) -> "tuple[Environment, Policy]":
+    """Make the same closed loop in double precision, for a noise floor."""
+    import jax
+
+    from fracjax.rl import envs
+
+    with jax.enable_x64(True):
+        precise = envs.make(environment.name, backend=backend, dtype="float64")
+        return precise, policy.astype("float64")

@@ -6,7 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
-from fracjax.cli.policies import digest, load_environment_and_policy, policy_name
+from fracjax.cli.policies import (
+    ActionBoundsOption,
+    ActivationOption,
+    PolicyOption,
+    SquashOption,
+    StatisticsOption,
+    digest,
+    in_float64,
+    load_environment_and_policy,
+    parse_bounds,
+    policy_name,
+)
 from fracjax.cli.runtime import (
     Report,
     bad_input_is_exit_code_2,
@@ -37,13 +48,11 @@ def scan(
     backend: Annotated[
         str | None, typer.Option(help="Physics backend of a Brax environment.")
     ] = None,
-    policy: Annotated[
-        str | None,
-        typer.Option(
-            help="A file (.msgpack, .npz, Brax checkpoint), `trained` (ships with fracjax, the"
-            " default) or `untrained`."
-        ),
-    ] = None,
+    policy: PolicyOption = None,
+    activation: ActivationOption = None,
+    squash: SquashOption = None,
+    statistics: StatisticsOption = None,
+    action_bounds: ActionBoundsOption = None,
     plane: Annotated[
         str,
         typer.Option(
@@ -173,6 +182,11 @@ def scan(
             backend=backend,
             policy=_resolved(policy),
             policy_digest=digest(policy),
+            activation=activation,
+            squash=squash,
+            statistics=None if statistics is None else str(statistics.resolve()),
+            statistics_digest=None if statistics is None else digest(str(statistics)),
+            action_bounds=parse_bounds(action_bounds),
             plane=files[0],
             plane_digests=files[1],
             measure=measure,
@@ -249,10 +263,17 @@ def _run(
         seed=request.seed,
         stochastic=request.stochastic,
         trust=trust,
+        activation=request.activation,
+        squash=request.squash,
+        statistics=request.statistics,
+        action_bounds=request.action_bounds,
     )
     request.check_files(folder)
     key = jax.random.key(request.seed)
     exponents = request.measure == "exponents"
+    reference = None
+    if exponents and request.dtype == "float32":
+        reference = in_float64(environment, policy, request.backend)
     problem = problem_of_policy(
         environment,
         policy,
@@ -262,6 +283,7 @@ def _run(
         num_return_states=request.return_states,
         num_states=max(8, request.return_states) if exponents else request.return_states,
         stochastic=request.stochastic,
+        reference=reference,
     )
     report("directions", 0, 0)
     returns = problem.objective

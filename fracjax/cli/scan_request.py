@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 _FILE = "scan.json"
-_FORMAT = 2
+_FORMAT = 3
 _MAX_STEPS = 1_000_000
 _MAX_POINTS = 100_000_000
 _MAX_AXES = 6
@@ -54,6 +54,11 @@ class ScanRequest:
         backend: Physics backend.
         policy: File, or a name such as `trained`.
         policy_digest: Fingerprint of the file.
+        activation: Of a torch policy whose file does not say.
+        squash: Likewise, how it ends.
+        statistics: File by which its observations were normalised.
+        statistics_digest: Fingerprint of that file.
+        action_bounds: Box of its actions.
         plane: Kind of directions, with `:FILE` where they come from files.
         plane_digests: Fingerprints of these files.
         measure: `returns` or `exponents`.
@@ -76,6 +81,11 @@ class ScanRequest:
     backend: str | None
     policy: str | None
     policy_digest: str | None
+    activation: str | None
+    squash: str | None
+    statistics: str | None
+    statistics_digest: str | None
+    action_bounds: tuple[float, float] | None
     plane: str
     plane_digests: tuple[str, ...]
     measure: str
@@ -217,7 +227,7 @@ class ScanRequest:
         Raises:
             ValueError: If one has changed.
         """
-        now = {self.policy: self.policy_digest}
+        now = {self.policy: self.policy_digest, self.statistics: self.statistics_digest}
         now.update(zip(self.plane_files, self.plane_digests, strict=False))
         for path, expected in now.items():
             if digest(path) != expected:
@@ -238,7 +248,7 @@ class ScanRequest:
             if document["format"] != _FORMAT:
                 raise ValueError(strange)
             fields = dict(document["request"])
-            for name in ("grid", "gamma", "plane_digests", "zoom_at"):
+            for name in ("grid", "gamma", "plane_digests", "zoom_at", "action_bounds"):
                 if fields[name] is not None:
                     fields[name] = tuple(fields[name])
             request = cls(**fields)
@@ -284,8 +294,10 @@ def _fits(value: Any, kind: Any) -> bool:
     if isinstance(kind, types.UnionType):
         return any(_fits(value, option) for option in get_args(kind))
     if get_args(kind):
-        (item, _) = get_args(kind)
-        return isinstance(value, tuple) and all(_fits(part, item) for part in value)
+        items = get_args(kind)
+        if items[-1] is not Ellipsis and isinstance(value, tuple) and len(value) != len(items):
+            return False
+        return isinstance(value, tuple) and all(_fits(part, items[0]) for part in value)
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return type(value) is kind if kind is not types.NoneType else value is None

@@ -1,10 +1,12 @@
 """`fracjax scan` as a user meets it: files, resume, refusals."""
 
+import dataclasses
 import json
 import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -14,11 +16,12 @@ from typer.testing import CliRunner
 
 from fracjax import landscapes
 from fracjax.cli import app
-from fracjax.cli.scan_request import parse_memory
+from fracjax.cli.scan_request import ScanRequest, parse_memory
 from fracjax.plotting import scan_figure
 from fracjax.rl import initialize
 from fracjax.rl.checkpoints import load, save
 
+FOREIGN = Path(__file__).parents[1] / "rl" / "data" / "sequential.pt"
 SMALL = "--grid 9x7 --horizon 30 --return-states 1 --gamma 0.99 --gamma 0.9".split()
 
 
@@ -316,3 +319,35 @@ def test_a_picture_has_one_panel_per_discount(axes):
 
 def test_help_shows_an_example():
     assert "Example" in run("--help").stdout
+
+
+def test_what_describes_a_foreign_policy_is_part_of_the_request(scanned, tmp_path):
+    """Resuming needs it, and another activation is another scan."""
+    folder, _ = scanned
+    request = ScanRequest.read(folder)
+    told = dataclasses.replace(request, activation="relu", action_bounds=(-2.0, 1.5))
+    told.write(tmp_path / "scan")
+    assert ScanRequest.read(tmp_path / "scan") == told
+    with pytest.raises(ValueError, match="activation: relu there, tanh now"):
+        dataclasses.replace(told, activation="tanh").write(tmp_path / "scan")
+    path = tmp_path / "scan" / "scan.json"
+    document = json.loads(path.read_text())
+    document["request"]["action_bounds"] = [1.0, 2.0, 3.0]
+    path.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match="does not describe a scan"):
+        ScanRequest.read(tmp_path / "scan")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--activation", "relu"], "--activation"),
+        (["--action-bounds", "2"], "--action-bounds must be two numbers"),
+        (["--policy", FOREIGN], "give `activation`"),
+    ],
+)
+def test_foreign_policies_are_refused_in_one_line(arguments, named, tmp_path):
+    result = run("pendulum", *arguments, "--out", tmp_path / "scan")
+    assert result.exit_code == 2
+    assert named in result.output
+    assert not (tmp_path / "scan").exists()

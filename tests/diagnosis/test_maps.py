@@ -93,6 +93,26 @@ def test_measured_exponents_follow_the_law(mapped):
     assert not mapped["jump_alarm"].any()
 
 
+def test_noise_is_that_of_the_reference_where_there_is_one():
+    """A reference that is off by a known number: its square is the noise at the centre."""
+    key, off = jax.random.key(0), np.array([0.1, 0.3])
+    settings = {**SETTINGS, "num_levels": 3}
+    with jax.enable_x64(False):
+        problem = problem_at(0.5)
+        assert jax.tree.leaves(problem.params)[0].dtype == np.float32
+        with jax.enable_x64(True):
+            wide = problem_at(0.5)
+            reference = (lambda params, key: wide.objective(params, key) + off), wide.params
+        with_reference = dataclasses.replace(problem, reference=reference)
+        plain, told = (
+            jax.jit(fractality(posed, key, **settings))(problem.params, key)
+            for posed in (problem, with_reference)
+        )
+    assert (np.asarray(plain["holder_noise"]) < 1e-6).all()
+    np.testing.assert_allclose(told["holder_noise"], off**2, rtol=0.05)
+    np.testing.assert_allclose(told["value"], plain["value"])
+
+
 def test_a_problem_without_other_parameters_is_refused():
     problem = dataclasses.replace(problem_at(2.0), step_at=None)
     with pytest.raises(ValueError, match="step_at"):
