@@ -14,10 +14,11 @@ from fracjax.learning.exponent_regularization.penalties import exponent_penalty 
 from fracjax.learning.exponent_regularization.penalties import spread_penalty as spread_penalty
 from fracjax.learning.exponent_regularization.runs import fine_tune as fine_tune
 from fracjax.learning.exponent_regularization.runs import train_policies as train_policies
-from fracjax.learning.gradient_quality.quality import GradientQuality as GradientQuality
-from fracjax.learning.gradient_quality.samplers import pathwise_gradient as pathwise_gradient
-from fracjax.learning.gradient_quality.samplers import smoothed_gradient as smoothed_gradient
-from fracjax.learning.gradient_quality.score_function import (
+from fracjax.learning.gradient_estimates.quality import GradientQuality as GradientQuality
+from fracjax.learning.gradient_estimates.quality import gradient_quality as gradient_quality
+from fracjax.learning.gradient_estimates.samplers import pathwise_gradient as pathwise_gradient
+from fracjax.learning.gradient_estimates.samplers import smoothed_gradient as smoothed_gradient
+from fracjax.learning.gradient_estimates.score_function import (
     score_function_gradient as score_function_gradient,
 )
 from fracjax.learning.return_distributions.distribution import (
@@ -60,6 +61,7 @@ __all__ = [
     "closed_loop_penalty",
     "exponent_penalty",
     "fine_tune",
+    "gradient_quality",
     "interquartile_mean",
     "neutral_growth",
     "pathwise_gradient",

@@ -3,12 +3,16 @@
 from fracjax.plotting.chaos import convergence_trace as convergence_trace
 from fracjax.plotting.chaos import exponents_against_discount as exponents_against_discount
 from fracjax.plotting.figures import diagnosis_figures as diagnosis_figures
+from fracjax.plotting.gradient_quality import against_smoothing as against_smoothing
+from fracjax.plotting.gradient_quality import cosines_between_scales as cosines_between_scales
 from fracjax.plotting.landscapes import line_slice as line_slice
 from fracjax.plotting.landscapes import plane_slice as plane_slice
 from fracjax.plotting.landscapes import surface as surface
 from fracjax.plotting.movies import write_movie as write_movie
 from fracjax.plotting.movies import zoom_pictures as zoom_pictures
 from fracjax.plotting.paths import path_on_plane as path_on_plane
+from fracjax.plotting.return_distributions import return_histogram as return_histogram
+from fracjax.plotting.return_distributions import spread_against_size as spread_against_size
 from fracjax.plotting.robustness import exponent_bars as exponent_bars
 from fracjax.plotting.robustness import exponents_against_size as exponents_against_size
 from fracjax.plotting.robustness import push_band as push_band
@@ -30,11 +34,14 @@ from fracjax.plotting.training_stretches import null_counts as null_counts
 from fracjax.plotting.training_stretches import returns_and_stretches as returns_and_stretches
 from fracjax.plotting.training_stretches import variance_and_laws as variance_and_laws
 from fracjax.plotting.training_stretches import zoomed_line as zoomed_line
+from fracjax.plotting.watching import watch_figure as watch_figure
 from fracjax.plotting.zooms import zoom_figure as zoom_figure
 
 __all__ = [
+    "against_smoothing",
     "contingency",
     "convergence_trace",
+    "cosines_between_scales",
     "diagnosis_figures",
     "estimator_errors",
     "exponent_bars",
@@ -51,15 +58,18 @@ __all__ = [
     "plane_slice",
     "push_band",
     "return_curve",
+    "return_histogram",
     "returns_and_stretches",
     "scan_figure",
     "slopes_and_discounts",
     "slopes_and_exponents",
+    "spread_against_size",
     "surface",
     "surface_html",
     "tolerance_against_exponent",
     "variance_and_laws",
     "variogram",
+    "watch_figure",
     "write_movie",
     "zoom_figure",
     "zoom_pictures",

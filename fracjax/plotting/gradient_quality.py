@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from fracjax._types import Estimate
-from fracjax.learning.gradient_quality.quality import GradientQuality
+from fracjax.learning.gradient_estimates.quality import GradientQuality
 from fracjax.plotting.style import DISCOUNT_COLORS, FIT_COLOR, NOISE_COLOR
 
 __all__ = ["against_smoothing", "cosines_between_scales"]

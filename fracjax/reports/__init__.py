@@ -12,6 +12,7 @@ from fracjax.reports.scan_numbers import analyse_scan as analyse_scan
 from fracjax.reports.scan_numbers import describe_scan as describe_scan
 from fracjax.reports.scans import ScanDescription as ScanDescription
 from fracjax.reports.scans import render_scan as render_scan
+from fracjax.reports.watching import write_watch as write_watch
 
 __all__ = [
     "Case",
@@ -26,4 +27,5 @@ __all__ = [
     "render_scan",
     "write_files",
     "write_results",
+    "write_watch",
 ]

@@ -11,19 +11,19 @@ import numpy as np
 from jaxtyping import Array
 
 from fracjax._types import Key, PyTree
-from fracjax.learning.gradient_quality.blocks import (
+from fracjax.learning.gradient_estimates.blocks import (
     exact_gradient,
 )
-from fracjax.learning.gradient_quality.known_moments import step_moments, weierstrass_moments
-from fracjax.learning.gradient_quality.quality import (
+from fracjax.learning.gradient_estimates.known_moments import step_moments, weierstrass_moments
+from fracjax.learning.gradient_estimates.quality import (
     GradientQuality,
     gradient_quality,
 )
-from fracjax.learning.gradient_quality.samplers import (
+from fracjax.learning.gradient_estimates.samplers import (
     pathwise_gradient,
     smoothed_gradient,
 )
-from fracjax.learning.gradient_quality.score_function import (
+from fracjax.learning.gradient_estimates.score_function import (
     GaussianActions,
     reward_to_go_baseline,
     score_function_gradient,

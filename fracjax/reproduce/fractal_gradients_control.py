@@ -13,14 +13,14 @@ from jaxtyping import Array
 from fracjax import tree
 from fracjax._types import Estimate, Key, PyTree
 from fracjax.evaluation import map_points
-from fracjax.learning.gradient_quality.blocks import GradientBlocks, gradient_block
-from fracjax.learning.gradient_quality.quality import GradientQuality, summarize_gradients
-from fracjax.learning.gradient_quality.samplers import (
+from fracjax.learning.gradient_estimates.blocks import GradientBlocks, gradient_block
+from fracjax.learning.gradient_estimates.quality import GradientQuality, summarize_gradients
+from fracjax.learning.gradient_estimates.samplers import (
     GradientSampler,
     pathwise_gradient,
     smoothed_gradient,
 )
-from fracjax.learning.gradient_quality.score_function import (
+from fracjax.learning.gradient_estimates.score_function import (
     GaussianActions,
     reward_to_go_baseline,
     score_function_gradient,

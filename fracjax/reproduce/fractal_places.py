@@ -5,7 +5,7 @@ import dataclasses
 import jax
 
 from fracjax._types import Key, Objective, PyTree
-from fracjax.learning.gradient_quality.subspaces import Subspace, random_subspace
+from fracjax.learning.gradient_estimates.subspaces import Subspace, random_subspace
 from fracjax.reproduce.experiments import Size
 from fracjax.rl import envs, gallery, policies, rollouts
 from fracjax.rl.environment import Environment

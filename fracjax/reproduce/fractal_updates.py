@@ -11,8 +11,8 @@ from jaxtyping import Array
 
 from fracjax._types import Estimate, Key
 from fracjax.estimators.roughness.holder import holder_exponent
-from fracjax.learning.gradient_quality.samplers import smoothed_gradient
-from fracjax.learning.gradient_quality.score_function import (
+from fracjax.learning.gradient_estimates.samplers import smoothed_gradient
+from fracjax.learning.gradient_estimates.score_function import (
     reward_to_go_baseline,
     score_function_gradient,
 )

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from fracjax import Estimate, Status
-from fracjax.learning.gradient_quality.quality import GradientQuality
+from fracjax.learning.gradient_estimates.quality import GradientQuality
 from fracjax.plotting import gradient_quality
 
 SCALES = np.array([0.01, 0.1, 1.0])

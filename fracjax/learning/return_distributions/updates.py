@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from fracjax import tree
 from fracjax._types import Key, PyTree
 from fracjax.estimators.settings import check_at_least
-from fracjax.learning.gradient_quality.samplers import GradientSampler
+from fracjax.learning.gradient_estimates.samplers import GradientSampler
 
 __all__ = ["Update", "gaussian_update", "gradient_update"]
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from fracjax import Status
-from fracjax.learning.gradient_quality.samplers import pathwise_gradient, smoothed_gradient
+from fracjax.learning.gradient_estimates.samplers import pathwise_gradient, smoothed_gradient
 from fracjax.learning.return_distributions.sampling import post_update_returns
 from fracjax.learning.return_distributions.spread_laws import spread_exponent
 from fracjax.learning.return_distributions.updates import gaussian_update, gradient_update

@@ -7,12 +7,12 @@ import pytest
 
 from fracjax import Status, tree
 from fracjax.evaluation import map_points
-from fracjax.learning.gradient_quality.blocks import (
+from fracjax.learning.gradient_estimates.blocks import (
     exact_gradient,
     gradient_block,
     gradient_blocks,
 )
-from fracjax.learning.gradient_quality.quality import gradient_quality, summarize_gradients
+from fracjax.learning.gradient_estimates.quality import gradient_quality, summarize_gradients
 
 KEY = jax.random.key(0)
 SUMMARY = jax.jit(summarize_gradients)  # one program for blocks of one shape

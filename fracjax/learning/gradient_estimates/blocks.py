@@ -17,7 +17,7 @@ from jaxtyping import Array
 
 from fracjax._types import Key, Leaf, PyTree
 from fracjax.estimators.settings import check_at_least
-from fracjax.learning.gradient_quality.samplers import GradientSampler
+from fracjax.learning.gradient_estimates.samplers import GradientSampler
 
 __all__ = ["GradientBlocks", "exact_gradient", "gradient_block", "gradient_blocks"]
 

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from closed_loops import Feedback, from_map
 
-from fracjax.learning.gradient_quality.blocks import exact_gradient, gradient_blocks
-from fracjax.learning.gradient_quality.known_moments import (
+from fracjax.learning.gradient_estimates.blocks import exact_gradient, gradient_blocks
+from fracjax.learning.gradient_estimates.known_moments import (
     quadratic_moments,
     step_moments,
     weierstrass_moments,
 )
-from fracjax.learning.gradient_quality.moments import BlockMoments
-from fracjax.learning.gradient_quality.quality import summarize_gradients
-from fracjax.learning.gradient_quality.samplers import pathwise_gradient, smoothed_gradient
-from fracjax.learning.gradient_quality.score_function import (
+from fracjax.learning.gradient_estimates.moments import BlockMoments
+from fracjax.learning.gradient_estimates.quality import summarize_gradients
+from fracjax.learning.gradient_estimates.samplers import pathwise_gradient, smoothed_gradient
+from fracjax.learning.gradient_estimates.score_function import (
     GaussianActions,
     reward_to_go_baseline,
     score_function_gradient,

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 
 from fracjax._types import Key, PyTree
 from fracjax.estimators.settings import check_at_least
-from fracjax.learning.gradient_quality.samplers import GradientSampler
+from fracjax.learning.gradient_estimates.samplers import GradientSampler
 from fracjax.rl.environment import Environment
 from fracjax.rl.rollouts import Actor, Tracked, track, tracked_loop
 

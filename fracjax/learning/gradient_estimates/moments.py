@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fracjax._types import Estimate, PyTree, Status
-from fracjax.learning.gradient_quality.blocks import GradientBlocks
+from fracjax.learning.gradient_estimates.blocks import GradientBlocks
 
 __all__ = ["BlockMoments", "jackknife", "pick_status", "root_of_square", "with_margin"]
 

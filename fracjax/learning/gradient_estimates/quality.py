@@ -8,18 +8,18 @@ from jaxtyping import Array
 
 from fracjax._types import Estimate, Key, Leaf, PyTree, Status
 from fracjax.estimators.intervals import student_quantile
-from fracjax.learning.gradient_quality.blocks import (
+from fracjax.learning.gradient_estimates.blocks import (
     GradientBlocks,
     gradient_blocks,
 )
-from fracjax.learning.gradient_quality.moments import (
+from fracjax.learning.gradient_estimates.moments import (
     BlockMoments,
     jackknife,
     pick_status,
     root_of_square,
     with_margin,
 )
-from fracjax.learning.gradient_quality.samplers import GradientSampler
+from fracjax.learning.gradient_estimates.samplers import GradientSampler
 
 __all__ = ["GradientQuality", "gradient_quality", "summarize_gradients"]
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from fracjax import directions, tree
 from fracjax._types import Key, Objective, PyTree
-from fracjax.learning.gradient_quality.samplers import GradientSampler
+from fracjax.learning.gradient_estimates.samplers import GradientSampler
 
 __all__ = ["Subspace", "random_subspace"]
 
