@@ -33,7 +33,7 @@ def before_and_after(
     axes.set_yticks([])
     axes.locator_params(axis="x", nbins=5)
     axes.ticklabel_format(axis="x", style="sci", scilimits=(-2, 2))
-    axes.set_xlabel("place on a line (root mean square change per parameter)")
+    axes.set_xlabel("place on a line\n(root mean square change per parameter)")
     axes.set_ylabel(f"{name}, in its own SD")
     axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), ncols=2, borderaxespad=0)
     return axes
