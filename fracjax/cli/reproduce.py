@@ -26,7 +26,10 @@ def reproduce(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for rows.json and figures; a killed run goes on from it."),
+        typer.Option(
+            help="Folder for a page (README.md), rows.json and figures; a killed run goes on from"
+            " it."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     quick: Annotated[bool, typer.Option(help="A tenth of the work: wider intervals.")] = False,

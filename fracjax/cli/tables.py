@@ -1,12 +1,11 @@
 """Results as short tables in the terminal."""
 
-import math
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from fracjax.reproduce.rows import Row
+from fracjax.reproduce.rows import Row, with_error
 
 __all__ = ["print_rows", "print_tables"]
 
@@ -86,8 +85,8 @@ def print_rows(rows: list[Row]) -> None:
         cells = [
             row.system,
             row.quantity,
-            _with_error(row.value, (row.high - row.low) / 2),
-            _with_error(row.reference, row.uncertainty),
+            with_error(row.value, (row.high - row.low) / 2),
+            with_error(row.reference, row.uncertainty),
             f"[{'green' if row.agrees else 'red'}]{row.z:+.1f}[/]",
             row.source,
         ]
@@ -95,11 +94,3 @@ def print_rows(rows: list[Row]) -> None:
     console.print(table)
     agreeing = sum(row.agrees for row in rows)
     console.print(f"{agreeing} of {len(rows)} numbers agree within 4 joint standard errors")
-
-
-def _with_error(value: float, error: float) -> str:
-    """Print the digits that the error leaves, two of its own."""
-    if not (math.isfinite(value) and error > 0):
-        return f"{value:.6g}"
-    decimals = min(max(1 - math.floor(math.log10(error)), 0), 12)
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fracjax.cli.discounts import with_companion
 from fracjax.cli.runtime import configure_jax
+from fracjax.cli.watched_paths import FollowedPath, find_path
 from fracjax.cli.watched_runs import make_watch, summary_document, write_page
 
 if TYPE_CHECKING:
@@ -30,33 +31,57 @@ def read_run(
     seed: int,
     compilation_cache: bool,
 ) -> dict[str, Any]:
-    """Follow a run, or look at its snapshots."""
+    """Follow a run, or look at its snapshots, and at the path of its parameters."""
     from fracjax.cli.watch_view import live_view
     from fracjax.diagnosis.watching import read_configuration, read_state
+    from fracjax.rl.snapshots import has_begun
 
-    with live_view() as show:
-        if read_state(folder)["alive"]:
-            if not follow:
-                return _redraw(folder, show)
-            _follow(folder, show)
-        configuration = read_configuration(folder)
-        if configuration is not None and "environment" not in configuration:
-            return _redraw(folder, show)  # a run of somebody's own loop: no snapshots
+    path = find_path(folder, seed)
+    if path is not None:
         configure_jax("float64", compilation_cache=compilation_cache)
-        return _look_back(folder, configuration, show, size, discount, horizon, budget, seed)
+    with live_view(below=path) as show:
+        alive = read_state(folder)["alive"] or (path is not None and path.alive)
+        if alive and follow:
+            _follow(folder, path, show)
+        if path is not None:
+            show([], f"{folder}: analysing the path of parameters")
+            path.update(final=True)
+        configuration = read_configuration(folder)
+        if path is not None and configuration is None and not has_begun(folder):
+            show([], f"{folder}: {path.document()['state']}")  # a path and nothing else
+            document: dict[str, Any] = {"run": str(folder), "state": path.document()["state"]}
+            document |= {"records": 0, "messages": [], "advice": [], "files": []}
+        elif (alive and not follow) or (
+            configuration is not None and "environment" not in configuration
+        ):
+            document = _redraw(folder, show)  # the latter of somebody's own loop: no snapshots
+        else:
+            configure_jax("float64", compilation_cache=compilation_cache)
+            document = _look_back(
+                folder, configuration, show, size, discount, horizon, budget, seed
+            )
+    if path is None:
+        return document
+    files = [*document["files"], *map(str, path.files)]
+    return {**document, "path": path.document(), "files": files}
 
 
-def _follow(folder: Path, show: "Show") -> None:
+def _follow(folder: Path, path: FollowedPath | None, show: "Show") -> None:
     """Redraw while another process writes."""
     from fracjax.diagnosis.watching import read_records, read_state
 
-    drawn = -1
+    drawn = None
     while True:
         state, records = read_state(folder), read_records(folder)
-        if len(records) != drawn:
-            drawn = len(records)
-            show(records, f"{folder}: {state['state']}, {drawn} records")
-        if not state["alive"]:
+        alive = state["alive"] or (path is not None and path.alive)
+        if path is not None:
+            path.update()
+        now = (len(records), None if path is None or path.path is None else len(path.path))
+        if now != drawn:
+            drawn = now
+            name = "running" if alive and state["state"] == "unknown" else state["state"]
+            show(records, f"{folder}: {name}, {len(records)} records")
+        if not alive:
             return
         time.sleep(_POLL_SECONDS)
 

@@ -10,13 +10,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from fracjax.cli.sparklines import sparkline
 from fracjax.diagnosis.watching import Number, Record, advise, messages
 
-__all__ = ["Show", "live_view", "sparkline", "view"]
+__all__ = ["Below", "Show", "live_view", "sparkline", "view"]
 
-_BLOCKS = "▁▂▃▄▅▆▇█"
 _COLORS = {"smooth": "green", "fractal": "red", "discontinuous": "yellow", "undecided": "dim"}
-_WIDTH = 32
 _ROWS = 8
 
 
@@ -28,24 +27,25 @@ class Show(Protocol):
         """Draw records and one line on how the run stands."""
 
 
-def sparkline(values: Sequence[float], width: int = _WIDTH) -> str:
-    """Draw the last `width` values as blocks; what is not finite leaves a gap."""
-    shown = list(values)[-width:]
-    finite = [value for value in shown if math.isfinite(value)]
-    if not finite:
-        return ""
-    low, high = min(finite), max(finite)
-    scale = (len(_BLOCKS) - 1) / (high - low) if high > low else 0.0
-    return "".join(
-        _BLOCKS[round((value - low) * scale)] if math.isfinite(value) else " " for value in shown
-    )
+@runtime_checkable
+class Below(Protocol):
+    """What is shown below the records, such as a `FollowedPath`."""
+
+    def panel(self) -> RenderableType:
+        """Make what the terminal shows."""
+
+    def lines(self) -> list[str]:
+        """Say it in plain lines."""
 
 
-def view(records: Sequence[Record], line: str, *, maximize: bool = True) -> RenderableType:
+def view(
+    records: Sequence[Record], line: str, *, maximize: bool = True, below: Below | None = None
+) -> RenderableType:
     """Make what the terminal shows."""
     parts: list[RenderableType] = [Text(line, style="bold")]
     if not records:
-        return Group(*parts, Text("no record yet", style="dim"))
+        parts.append(Text("no record yet", style="dim") if below is None else below.panel())
+        return Group(*parts)
     last = records[-1]
     lines = [("return", [record.value.value for record in records], _number(last.value))]
     if math.isfinite(last.rate.value):
@@ -64,6 +64,8 @@ def view(records: Sequence[Record], line: str, *, maximize: bool = True) -> Rend
     for advice in advise(last):
         value = "" if advice.value is None else f" {advice.value:.4g}"
         parts.append(Text(f"try: {advice.name}{value} ({advice.use})", style="yellow"))
+    if below is not None:
+        parts.append(below.panel())
     return Group(*parts)
 
 
@@ -100,12 +102,19 @@ def _number(number: Number) -> str:
 
 
 @contextlib.contextmanager
-def live_view(*, maximize: bool = True) -> Iterator[Show]:
-    """Draw on stderr: in place in a terminal, else one line for every new record and message."""
+def live_view(*, maximize: bool = True, below: Below | None = None) -> Iterator[Show]:
+    """Draw on stderr: in place in a terminal, else one line for every new record and message.
+
+    Args:
+        maximize: Whether the run raises the return.
+        below: What is shown below the records.
+    """
     console = Console(stderr=True)
     if console.is_terminal:
         with Live(console=console, refresh_per_second=2, transient=False) as live:
-            yield lambda records, line: live.update(view(records, line, maximize=maximize))
+            yield lambda records, line: live.update(
+                view(records, line, maximize=maximize, below=below)
+            )
         return
     seen: set[int] = set()
     said: set[str] = set()
@@ -120,9 +129,10 @@ def live_view(*, maximize: bool = True) -> Iterator[Show]:
             if text not in said:
                 said.add(text)
                 console.print(text, highlight=False, soft_wrap=True, markup=False)
-        if line not in said:
-            said.add(line)
-            console.print(line, highlight=False, soft_wrap=True, markup=False)
+        for text in [line, *(() if below is None else below.lines())]:
+            if text not in said:
+                said.add(text)
+                console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     yield show
 

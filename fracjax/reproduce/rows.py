@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["Findings", "Row", "compare", "describe"]
+__all__ = ["Findings", "Row", "compare", "describe", "with_error"]
 
 _AGREES = 4.0  # joint standard errors; among a hundred true rows one in 160 tables has a miss
 _ROUNDING = 1e-9
@@ -109,3 +109,11 @@ def describe(system: str, quantity: str, computed: tuple[float, float]) -> Row:
         z=math.nan,
         agrees=True,
     )
+
+
+def with_error(value: float, error: float) -> str:
+    """Write the digits that the error leaves, two of its own."""
+    if not (math.isfinite(value) and error > 0):
+        return f"{value:.6g}"
+    decimals = min(max(1 - math.floor(math.log10(error)), 0), 12)
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"

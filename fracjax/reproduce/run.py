@@ -1,23 +1,26 @@
 """Run an experiment part by part; what is done is kept, so that a killed run goes on."""
 
+import dataclasses
 import io
 import json
 import math
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from fracjax.reproduce import pages
 from fracjax.reproduce.experiments import Experiment, Size
 from fracjax.reproduce.rows import Findings, Row
 
 __all__ = ["as_document", "run"]
 
 _FILE = "rows.json"
+_PAGE = "README.md"
+_OVERVIEW = "overview"
 
 
 def run(
@@ -38,9 +41,10 @@ def run(
         experiment: What to compute.
         seed: Seed.
         size: How much to compute, see `Experiment`.
-        folder: Where to keep rows as they come; a later run with the same settings goes on
-            from there. Figures are written beside them as PNG, before the rows of their part, so
-            that a part whose rows are kept has its figures.
+        folder: Where to keep rows as they come (rows.json, and README.md to look at); a later
+            run with the same settings goes on from there. Figures are written beside them as
+            PNG, before the rows of their part, so that a part whose rows are kept has its
+            figures.
         settings: What else must be the same for a run to go on (versions, dtype).
         on_part: Called with the part's name, how many are done and how many there are.
 
@@ -48,28 +52,33 @@ def run(
         ValueError: If the folder holds rows of other settings.
     """
     identity = {"experiment": experiment.name, "seed": seed, "size": size, **(settings or {})}
-    done = {} if folder is None else _load(folder, identity)
+    kept = _Kept() if folder is None else _load(folder, identity)
     rows: list[Row] = []
     for number, (name, part) in enumerate(experiment.parts.items()):
         if on_part is not None:
             on_part(name, number, len(experiment.parts))
-        if name not in done:
+        if name not in kept.rows:
             key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
             found = part(key, size)
             found = found if isinstance(found, Findings) else Findings(found)
-            done[name] = found.rows
+            kept.rows[name] = found.rows
             if folder is not None:
-                _draw(folder, found)
-                _save(folder, identity, done)
-        rows.extend(done[name])
-    if folder is not None and experiment.overview is not None:
-        _draw(folder, Findings(rows, experiment.overview(rows)))
+                kept.figures[name] = _draw(folder, found)
+                _save(folder, identity, kept)
+        rows.extend(kept.rows[name])
+    if folder is not None:
+        figures = dict(kept.figures)
+        if experiment.overview is not None:
+            over = Findings(rows, experiment.overview(rows))
+            figures = {_OVERVIEW: _draw(folder, over), **figures}
+        page = pages.render(experiment.description, identity, kept.rows, figures)
+        _write(folder, {_PAGE: page.encode()})
     return rows
 
 
 def as_document(rows: list[Row]) -> dict[str, Any]:
     """Rows as JSON; numbers that are not finite become null."""
-    return {"rows": [dict(_finite(asdict(row))) for row in rows]}
+    return {"rows": [dict(_finite(dataclasses.asdict(row))) for row in rows]}
 
 
 def _finite(entries: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -78,14 +87,25 @@ def _finite(entries: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield name, None if bad else entry
 
 
-def _load(folder: Path, identity: dict[str, Any]) -> dict[str, list[Row]]:
+@dataclasses.dataclass(frozen=True)
+class _Kept:
+    """What is done, by part: rows, and file names of figures."""
+
+    rows: dict[str, list[Row]] = dataclasses.field(default_factory=dict)
+    figures: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+
+
+def _load(folder: Path, identity: dict[str, Any]) -> _Kept:
     path = folder / _FILE
     if not path.exists():
-        return {}
+        return _Kept()
     try:
         document = json.loads(path.read_text())
         found, parts = document["settings"], document["parts"]
-        rows = {name: [_row(entries) for entries in part] for name, part in parts.items()}
+        kept = _Kept(
+            {name: [_row(entries) for entries in part] for name, part in parts.items()},
+            {name: [str(file) for file in files] for name, files in document["figures"].items()},
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         msg = f"{path} is not a file of rows ({error}); choose another folder or remove it."
         raise ValueError(msg) from None
@@ -98,7 +118,7 @@ def _load(folder: Path, identity: dict[str, Any]) -> dict[str, list[Row]]:
         )
         msg = f"{path} holds rows of other settings ({changes}); choose another folder."
         raise ValueError(msg)
-    return rows
+    return kept
 
 
 def _row(entries: dict[str, Any]) -> Row:
@@ -108,25 +128,29 @@ def _row(entries: dict[str, Any]) -> Row:
     return Row(**known)
 
 
-def _draw(folder: Path, found: Findings) -> None:
-    """Write the figures of a part."""
-    if not found.figures:
-        return
-    from fracjax.reports.files import write_files  # brings Matplotlib
-
-    folder.mkdir(parents=True, exist_ok=True)
+def _draw(folder: Path, found: Findings) -> list[str]:
+    """Write the figures of a part; return their names."""
     pictures = {}
     for name, draw in found.figures.items():
         buffer = io.BytesIO()
         draw().savefig(buffer, format="png")
         pictures[f"{name}.png"] = buffer.getvalue()
-    write_files(folder, pictures)
+    _write(folder, pictures)
+    return list(pictures)
 
 
-def _save(folder: Path, identity: dict[str, Any], done: dict[str, list[Row]]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    parts = {name: as_document(rows)["rows"] for name, rows in done.items()}
-    text = json.dumps({"settings": identity, "parts": parts}, indent=1, allow_nan=False)
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    if files:
+        from fracjax.reports.files import write_files  # brings Matplotlib
+
+        folder.mkdir(parents=True, exist_ok=True)
+        write_files(folder, files)
+
+
+def _save(folder: Path, identity: dict[str, Any], kept: _Kept) -> None:
+    parts = {name: as_document(rows)["rows"] for name, rows in kept.rows.items()}
+    document = {"settings": identity, "figures": kept.figures, "parts": parts}
+    text = json.dumps(document, indent=1, allow_nan=False)
     path = folder / _FILE
     new = path.with_suffix(".new")
     with new.open("w") as file:

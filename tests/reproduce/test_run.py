@@ -7,7 +7,7 @@ import pytest
 
 from fracjax.reproduce.experiments import Experiment, experiments
 from fracjax.reproduce.references import measured, parts
-from fracjax.reproduce.rows import compare
+from fracjax.reproduce.rows import Findings, compare, describe
 from fracjax.reproduce.run import as_document, run
 
 from references import REFERENCES
@@ -49,6 +49,37 @@ def test_a_killed_run_goes_on(tmp_path):
     rows = run(experiment(calls), folder=tmp_path)
     assert calls == ["a", "b", "c"]
     assert rows == run(experiment([]), folder=tmp_path) == run(experiment([]))
+
+
+def test_a_page_shows_rows_misses_and_figures(tmp_path):
+    def draw():
+        from fracjax.plotting.style import new_figure
+
+        figure = new_figure(1.0, 1.0)
+        figure.subplots()
+        return figure
+
+    def part(key, size):
+        rows = [
+            compare("loop | x", "α", (1.0, 0.1), (1.2, 0.05, "exact")),
+            compare("loop | x", "λ*", (2.0, 0.01), (1.0, 0.0, "exact")),
+            describe("loop | x", "return", (3.0, 0.5)),
+        ]
+        return Findings(rows, {"picture": draw})
+
+    both = Experiment("toy", "toys", {"a": part, "b": lambda key, size: []})
+    run(both, folder=tmp_path)
+    page = (tmp_path / "README.md").read_text()
+    assert page.startswith("# toys\n\n1 of 2 compared numbers agree")
+    assert r"| loop \| x | α | 1.00 ± 0.20 | 1.200 ± 0.050 | -1.8 | exact |" in page
+    assert r"|  | λ\* | 2.000 ± 0.020 | 1 | +100.0 (misses) | exact |" in page
+    assert r"| loop \| x | return | 3 | 2.02 to 3.98 |" in page
+    assert "## b" not in page  # empty
+    assert "![picture](picture.png)" in page
+    assert (tmp_path / "picture.png").exists()
+    (tmp_path / "README.md").unlink()
+    run(both, folder=tmp_path)  # from what is kept
+    assert (tmp_path / "README.md").read_text() == page
 
 
 def test_rows_of_other_settings_are_left_alone(tmp_path):

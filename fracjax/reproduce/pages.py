@@ -1,0 +1,95 @@
+"""A page of an experiment's results in Markdown: tables and figures, part by part."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fracjax.reproduce.rows import Row, with_error
+
+__all__ = ["render"]
+
+
+def render(
+    title: str,
+    settings: Mapping[str, Any],
+    parts: Mapping[str, Sequence[Row]],
+    figures: Mapping[str, Sequence[str]],
+) -> str:
+    """Make a page that stands beside the figures.
+
+    Args:
+        title: What the experiment is about.
+        settings: What the results were computed with.
+        parts: Rows by part.
+        figures: File names of the figures by part.
+    """
+    compared = [row for rows in parts.values() for row in rows if _is_compared(row)]
+    agreeing = sum(row.agrees for row in compared)
+    lines = [
+        f"# {_cell(title)}",
+        "",
+        f"{agreeing} of {len(compared)} compared numbers agree with their references within four"
+        " joint standard errors.",
+        "Intervals are at 95 %; ± is half of one, and of a reference its standard error.",
+        "",
+        "; ".join(f"{name} {value}" for name, value in settings.items()) + ".",
+        "",
+    ]
+    for name in [*parts, *(name for name in figures if name not in parts)]:
+        rows = parts.get(name, ())
+        if not rows and not figures.get(name):
+            continue
+        lines += [f"## {_cell(name)}", ""]
+        for figure in figures.get(name, ()):
+            lines += [f"![{_cell(figure.removesuffix('.png'))}]({figure})", ""]
+        lines += _compared([row for row in rows if _is_compared(row)])
+        lines += _described([row for row in rows if not _is_compared(row)])
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _is_compared(row: Row) -> bool:
+    return not math.isnan(row.reference)
+
+
+def _compared(rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        return []
+    cells = [
+        (
+            row.system,
+            row.quantity,
+            with_error(row.value, (row.high - row.low) / 2),
+            with_error(row.reference, row.uncertainty),
+            f"{row.z:+.1f}" + ("" if row.agrees else " (misses)"),
+            row.source,
+        )
+        for row in rows
+    ]
+    return _table(("system", "quantity", "value", "reference", "z", "source"), cells)
+
+
+def _described(rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        return []
+    cells = [
+        (row.system, row.quantity, f"{row.value:.4g}", f"{row.low:.4g} to {row.high:.4g}")
+        for row in rows
+    ]
+    return ["Without a reference:", "", *_table(("system", "quantity", "value", "95 %"), cells)]
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Draw a table; a system is named where it changes."""
+    lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
+    before = None
+    for system, *rest in rows:
+        shown = [system if system != before else "", *rest]
+        lines.append("| " + " | ".join(_cell(text) for text in shown) + " |")
+        before = system
+    return [*lines, ""]
+
+
+def _cell(text: str) -> str:
+    """Leave nothing in a text that Markdown would take for its own."""
+    return " ".join(re.sub(r"([\\|*_`<>\[\]])", r"\\\1", text).split())
