@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fracjax.cli.recorded_paths import TrainingPath
 from fracjax.cli.runtime import (
     bad_input_is_exit_code_2,
     configure_jax,
@@ -50,7 +51,11 @@ def train(
         Path | None, typer.Option(help="Policy file, .msgpack or .npz. [default: ENV.msgpack]")
     ] = None,
     path: Annotated[
-        Path | None, typer.Option(help="Folder for snapshots of the policy during training.")
+        Path | None,
+        typer.Option(
+            help="Folder for snapshots of the policy during training, and for the path of its"
+            " parameters (path.zarr, see `fracjax watch`)."
+        ),
     ] = None,
     path_every: Annotated[int, typer.Option(help="Policy updates between snapshots.")] = 10,
     resume: Annotated[
@@ -128,21 +133,30 @@ def train(
             on_record=lambda watching, _: draw(watching, "running"),
         )
 
+        look = watching.policy_params_fn(normalize=settings.normalize_observations)
+
     def draw(watching: "Watch", state: str) -> None:
         assert path is not None
         watching.note(state, step=watching.records[-1].step if watching.records else 0)
         write_page(watching, path, state=state)
 
     returns: list[tuple[int, float]] = []
-    with progress_bar() as report:
+    recorded = TrainingPath(path, env, settings, algorithm=algo, seed=seed, path_every=path_every)
+    with progress_bar() as report, recorded:
         report("compiling", 0, 0)
 
         def show(progress: training.TrainingProgress) -> None:
+            recorded.on_progress(progress)
             returns.append((progress.steps, float(progress.episode_return)))
             extra = f"return {progress.episode_return:.4g}"
             if progress.steps:
                 extra += f", {progress.steps_per_second:,.0f} steps/s"
             report("training (steps)", progress.steps, progress.total_steps, extra)
+
+        def keep(steps: int, make_policy: Any, params: Any) -> None:
+            recorded.on_params(steps, make_policy, params)
+            if watching is not None:
+                look(steps, make_policy, params)
 
         policy = training.train(
             env,
@@ -153,9 +167,7 @@ def train(
             path_folder=path,
             path_every=path_every,
             resume=resume,
-            on_params=None
-            if watching is None
-            else watching.policy_params_fn(normalize=settings.normalize_observations),
+            on_params=keep,
         )
     save(policy, target)
     watched = None

@@ -83,6 +83,10 @@ def watch(
     while it is trained, and afterwards looks at the snapshots that nobody looked at (those
     of `fracjax train --path RUN`, too). Writes watch.html, watch.png and records.jsonl.
 
+    A run whose parameters were recorded (path.zarr, or the path itself as RUN) is followed by its
+    path, too: directions D(β), changes and detours beside those of a random walk, diffusion and
+    metrics, in the terminal, path.html and path.png.
+
     Example: fracjax watch acrobot --quick --out acrobot-run
     """
     budget = (0.5 if quick else 0.1) if budget is None else budget
@@ -152,13 +156,17 @@ def _train(
     resume: bool,
 ) -> dict[str, Any]:
     """Train and watch."""
+    from fracjax.cli.recorded_paths import TrainingPath
     from fracjax.cli.watch_view import live_view
     from fracjax.rl import training
 
     check_folder(folder, algorithm, resume=resume)
     updates = max(1, (every or settings.num_timesteps // _LOOKS) // settings.steps_per_update)
     progress: dict[str, Any] = {"line": "compiling", "return": None}
-    with live_view() as show:
+    recorded = TrainingPath(
+        folder, environment, settings, algorithm=algorithm, seed=seed, path_every=updates
+    )
+    with live_view() as show, recorded:
 
         def on_record(watching: "Watch", _: "Record") -> None:
             show(watching.records, progress["line"])
@@ -178,7 +186,14 @@ def _train(
         )
         watching.note("running", step=0)
 
+        look = watching.policy_params_fn(normalize=settings.normalize_observations)
+
+        def on_params(steps: int, make_policy: Any, params: Any) -> None:
+            recorded.on_params(steps, make_policy, params)
+            look(steps, make_policy, params)
+
         def on_progress(report: "TrainingProgress") -> None:
+            recorded.on_progress(report)
             progress["return"] = report.episode_return
             progress["line"] = (
                 f"{environment.name}: {report.steps:,} of {report.total_steps:,} steps, return"
@@ -194,7 +209,7 @@ def _train(
                 settings=settings,
                 seed=seed,
                 on_progress=on_progress,
-                on_params=watching.policy_params_fn(normalize=settings.normalize_observations),
+                on_params=on_params,
                 path_folder=folder,
                 path_every=updates,
                 resume=resume,

@@ -22,7 +22,7 @@ def render(
         title: What the experiment is about.
         settings: What the results were computed with.
         parts: Rows by part.
-        figures: File names of the figures by part.
+        figures: File names of the figures by part; those of no part come first.
     """
     compared = [row for rows in parts.values() for row in rows if _is_compared(row)]
     agreeing = sum(row.agrees for row in compared)
@@ -36,7 +36,7 @@ def render(
         "; ".join(f"{name} {value}" for name, value in settings.items()) + ".",
         "",
     ]
-    for name in [*parts, *(name for name in figures if name not in parts)]:
+    for name in [*(name for name in figures if name not in parts), *parts]:
         rows = parts.get(name, ())
         if not rows and not figures.get(name):
             continue

@@ -16,7 +16,7 @@ from fracjax.reproduce import pages
 from fracjax.reproduce.experiments import Experiment, Size
 from fracjax.reproduce.rows import Findings, Row
 
-__all__ = ["as_document", "run"]
+__all__ = ["as_document", "kept_results", "run"]
 
 _FILE = "rows.json"
 _PAGE = "README.md"
@@ -67,11 +67,11 @@ def run(
                 _save(folder, identity, kept)
         rows.extend(kept.rows[name])
     if folder is not None:
-        figures = dict(kept.figures)
         if experiment.overview is not None:
             over = Findings(rows, experiment.overview(rows))
-            figures = {_OVERVIEW: _draw(folder, over), **figures}
-        page = pages.render(experiment.description, identity, kept.rows, figures)
+            kept.figures[_OVERVIEW] = _draw(folder, over)
+            _save(folder, identity, kept)
+        page = pages.render(experiment.description, identity, kept.rows, kept.figures)
         _write(folder, {_PAGE: page.encode()})
     return rows
 
@@ -85,6 +85,18 @@ def _finite(entries: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, entry in entries.items():
         bad = isinstance(entry, float) and not math.isfinite(entry)
         yield name, None if bad else entry
+
+
+def kept_results(
+    folder: Path, settings: dict[str, Any]
+) -> tuple[dict[str, list[Row]], dict[str, list[str]]]:
+    """Read what a run has kept: rows and names of figures, by part.
+
+    Raises:
+        ValueError: If the folder holds rows of other settings, or something else.
+    """
+    kept = _load(folder, settings)
+    return kept.rows, kept.figures
 
 
 @dataclasses.dataclass(frozen=True)
