@@ -1,0 +1,93 @@
+"""The stability index of a stable law from its empirical characteristic function."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fracjax._types import Estimate, Status
+
+__all__ = ["characteristic_stability"]
+
+_MIN_SAMPLES = 100
+_POINTS = np.geomspace(0.1, 1.0, 8)
+_QUANTILE = 1.96
+
+
+def characteristic_stability(samples: Float[Array | np.ndarray, " n"]) -> Estimate:
+    """Estimate the stability index α of a stable law from its characteristic function.
+
+    |φ(u)|² = exp(-2 |c u|^α) for every stable law, skewed and shifted ones included: α is the
+    slope of ln(-ln|φ|²) on ln u, by least squares over 8 values of u from .1 to 1 over the
+    median absolute deviation from the median. The error follows from the spread of cos(u x)
+    and sin(u x) (linear in the means), so that it holds whatever the law of independent draws.
+
+    For laws that are not stable the slope is that of their characteristic function near the
+    scale of the bulk, and tells little of tails: Student's t with 3 degrees of freedom reads
+    T3_NOTE. Heavy tails with a finite variance are for `hill_tail_index`.
+
+    Measured (500 samples each): CF_NOTE
+
+    Args:
+        samples: (n,), at least 100 independent draws of one scale; not coordinates of different
+            scale strung together.
+
+    Returns:
+        α with a 95 % interval; up to about 2 plus error, not cut off. `details`: `points` (u in
+        units of the draws), `log_modulus` (-ln|φ|² at them), `scale` (c of exp(-|c u|^α)).
+        Status DIVERGED for draws that are not finite, AT_NOISE_FLOOR for constant ones.
+
+    Raises:
+        ValueError: If there are too few draws.
+
+    References:
+        Koutrouvelis (1980), https://doi.org/10.1080/01621459.1980.10477573.
+    """
+    samples = jnp.asarray(samples)
+    if samples.ndim != 1 or len(samples) < _MIN_SAMPLES:
+        msg = (
+            f"Argument `samples` must be one sequence of at least {_MIN_SAMPLES} draws, but has"
+            f" shape {samples.shape}."
+        )
+        raise ValueError(msg)
+    samples = samples.astype(jnp.result_type(samples.dtype, jnp.float32))
+    dtype = samples.dtype
+    finite = jnp.isfinite(samples).all()
+    clean = jnp.where(jnp.isfinite(samples), samples, 0)
+    centred = clean - jnp.median(clean)
+    deviation = jnp.median(jnp.abs(centred))
+    moves = deviation > 0
+    scaled = centred / jnp.where(moves, deviation, 1)
+    points = jnp.asarray(_POINTS, dtype)
+    angles = scaled[:, None] * points
+    cosines, sines = jnp.cos(angles), jnp.sin(angles)
+    real, imaginary = cosines.mean(axis=0), sines.mean(axis=0)
+    count = len(samples)
+    # |mean|² holds the variance of the mean, a share (1 - |φ|²)/n.
+    modulus = ((real**2 + imaginary**2) * count - 1) / (count - 1)
+    modulus = jnp.clip(modulus, jnp.finfo(dtype).tiny, 1 - jnp.finfo(dtype).eps)
+    decay = -jnp.log(modulus)
+    log_points = np.log(_POINTS)
+    offset = log_points - log_points.mean()
+    weights = jnp.asarray(offset / (offset @ offset), dtype)
+    exponent = weights @ jnp.log(decay)
+    level = jnp.mean(jnp.log(decay)) - exponent * float(log_points.mean())
+    change = 2 * (real * (cosines - real) + imaginary * (sines - imaginary)) / modulus
+    influence = (-change / decay) @ weights
+    stderr = influence.std(ddof=1) / count**0.5
+    blank = jnp.where(finite & moves, 0, jnp.nan).astype(dtype)
+    status = jnp.select(
+        [~finite, ~moves], [int(Status.DIVERGED), int(Status.AT_NOISE_FLOOR)], int(Status.OK)
+    )
+    margin = _QUANTILE * stderr
+    return Estimate(
+        value=exponent + blank,
+        stderr=stderr + blank,
+        low=exponent - margin + blank,
+        high=exponent + margin + blank,
+        status=status,
+        details={
+            "points": points / deviation,
+            "log_modulus": decay + blank,
+            "scale": deviation * jnp.exp((level - float(np.log(2))) / exponent) + blank,
+        },
+    )

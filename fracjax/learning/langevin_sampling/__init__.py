@@ -1,0 +1,1 @@
+"""Langevin sampling of network posteriors: natural gradients, priors, averages, calibration."""

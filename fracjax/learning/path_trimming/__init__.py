@@ -1,0 +1,1 @@
+"""Optimisers that trim the path of the parameters and boost what is left of it."""
