@@ -11,7 +11,7 @@ __all__ = ["render"]
 
 
 def render(
-    title: str,
+    description: str,
     settings: Mapping[str, Any],
     parts: Mapping[str, Sequence[Row]],
     figures: Mapping[str, Sequence[str]],
@@ -19,21 +19,21 @@ def render(
     """Make a page that stands beside the figures.
 
     Args:
-        title: What the experiment is about.
-        settings: What the results were computed with.
+        description: What the experiment is about.
+        settings: What the results were computed with, the name of the `experiment` among it.
         parts: Rows by part.
         figures: File names of the figures by part; those of no part come first.
     """
     compared = [row for rows in parts.values() for row in rows if _is_compared(row)]
     agreeing = sum(row.agrees for row in compared)
     lines = [
-        f"# {_cell(title)}",
+        f"# {_cell(settings['experiment'])}: {_cell(description)}",
         "",
         f"{agreeing} of {len(compared)} compared numbers agree with their references within four"
         " joint standard errors.",
         "Intervals are at 95 %; ± is half of one, and of a reference its standard error.",
         "",
-        "; ".join(f"{name} {value}" for name, value in settings.items()) + ".",
+        "; ".join(f"{key} {value}" for key, value in settings.items() if key != "experiment") + ".",
         "",
     ]
     for name in [*(name for name in figures if name not in parts), *parts]:
@@ -42,7 +42,8 @@ def render(
             continue
         lines += [f"## {_cell(name)}", ""]
         for figure in figures.get(name, ()):
-            lines += [f"![{_cell(figure.removesuffix('.png'))}]({figure})", ""]
+            caption = figure.removesuffix(".png").replace("_", " ")
+            lines += [f"![{_cell(caption)}]({figure})", ""]
         lines += _compared([row for row in rows if _is_compared(row)])
         lines += _described([row for row in rows if not _is_compared(row)])
     return "\n".join(lines).rstrip() + "\n"

@@ -70,7 +70,7 @@ def test_a_page_shows_rows_misses_and_figures(tmp_path):
     both = Experiment("toy", "toys", {"a": part, "b": lambda key, size: []})
     run(both, folder=tmp_path)
     page = (tmp_path / "README.md").read_text()
-    assert page.startswith("# toys\n\n1 of 2 compared numbers agree")
+    assert page.startswith("# toy: toys\n\n1 of 2 compared numbers agree")
     assert r"| loop \| x | α | 1.00 ± 0.20 | 1.200 ± 0.050 | -1.8 | exact |" in page
     assert r"|  | λ\* | 2.000 ± 0.020 | 1 | +100.0 (misses) | exact |" in page
     assert r"| loop \| x | return | 3 | 2.02 to 3.98 |" in page

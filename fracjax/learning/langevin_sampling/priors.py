@@ -31,23 +31,23 @@ class Prior:
 
 
 def gaussian_prior(
-    *, kernel_variance: float | None = None, variance: float = 1.0, mean: float = 0.0
+    *,
+    kernel_variance: float | Float[Array, ""] | None = None,
+    variance: float | Float[Array, ""] = 1.0,
+    mean: float = 0.0,
 ) -> Prior:
     """Make independent Gaussians.
 
     Args:
         kernel_variance: Variance of the kernels' elements; 1/fan-in of the layer if not given, so
             that every unit's input has a variance of about the mean square of the layer's inputs.
-        variance: Variance of all other leaves, such as biases.
+        variance: Variance of all other leaves, such as biases. Both may be traced.
         mean: Mean of all parameters.
 
     Raises:
         ValueError: If a variance is not positive.
     """
-    for name, value in (("kernel_variance", kernel_variance), ("variance", variance)):
-        if value is not None and not 0 < value < math.inf:
-            msg = f"Argument `{name}` must be positive and finite, but is {value}."
-            raise ValueError(msg)
+    _check(kernel_variance=kernel_variance, variance=variance)
 
     def precision(params: PyTree) -> PyTree:
         leaves, structure = jax.tree.flatten(params)
@@ -95,10 +95,7 @@ def conjugate_prior(*, shape: float = 1.0, scale: float | None = None, mean: flo
         ValueError: If `shape` or `scale` is not positive. With both at 0 the density is infinite
             at the mean, where a sampler ends.
     """
-    for name, value in (("shape", shape), ("scale", scale)):
-        if value is not None and not 0 < value < math.inf:
-            msg = f"Argument `{name}` must be positive and finite, but is {value}."
-            raise ValueError(msg)
+    _check(shape=shape, scale=scale)
 
     def parts(params: PyTree) -> list[tuple[Array, float, Array]]:
         found = []
@@ -119,3 +116,11 @@ def conjugate_prior(*, shape: float = 1.0, scale: float | None = None, mean: flo
         return jnp.sum(jnp.stack(terms))
 
     return Prior(log_density, score, precision)
+
+
+def _check(**settings: float | Array | None) -> None:
+    """Check numbers that are not traced."""
+    for name, value in settings.items():
+        if isinstance(value, int | float) and not 0 < value < math.inf:
+            msg = f"Argument `{name}` must be positive and finite, but is {value}."
+            raise ValueError(msg)
