@@ -31,7 +31,7 @@ from fracjax.learning.exponent_regularization.runs import (
 )
 from fracjax.learning.exponent_regularization.short_horizon import TrainingSettings
 from fracjax.reproduce.experiments import Size
-from fracjax.reproduce.fractal_rows import about, exactly
+from fracjax.reproduce.fractal_rows import about
 from fracjax.reproduce.rows import Findings, Row, describe
 from fracjax.rl import classic, gallery, policies
 from fracjax.rl.environment import Environment
@@ -170,6 +170,8 @@ def _fine_tuned(name: str, key: Key, size: Size) -> Findings:
     """Tune a policy that PPO has trained, by gradients that PPO does not have."""
     policy, effort = gallery.shipped(name), _EFFORTS[size]
     environment = {"pendulum": classic.pendulum, "acrobot": classic.acrobot}[name](dtype="float32")
+    # The pendulum's target lies below the -0.29 that it has, where it balances at rest: no
+    # exponent near there is lower, and it is to show what asking for one costs.
     weights, target = {
         "pendulum": ((0.0, 10.0, 100.0), -0.4),
         "acrobot": ((0.0, 100.0, 1000.0), 0.0),
@@ -272,15 +274,9 @@ def _compared(
     rows.append(describe(system, name, (float(fell), 0.0)))
     # What is penalised is the penalty over short windows, not λ over whole episodes.
     late = trained.log.penalty[:, :, -20:].mean(axis=-1)
-    rows.append(
-        exactly(
-            system,
-            f"seeds whose penalty in the last 20 updates is lower at weight {weights[-1]:g}",
-            int((late[-1] < late[0]).sum()),
-            seeds,
-            "what is minimised",
-        )
-    )
+    name = f"seeds of {seeds} whose penalty in the last 20 updates is lower at weight"
+    lower = int((late[-1] < late[0]).sum())
+    rows.append(describe(system, f"{name} {weights[-1]:g}", (float(lower), 0.0)))
     again = _exponents(environment, policy, flat, states, jax.random.fold_in(key, 5))["λ"]
     gap = again.reshape(shape)[0] - numbers["λ"][0]
     rows.append(
