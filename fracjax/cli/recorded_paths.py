@@ -91,7 +91,8 @@ class TrainingPath:
             self._on_progress(report.steps, numbers)
 
     def _open(self, policy: Any) -> None:
-        from fracjax.learning.paths.recorders import brax_callbacks, open_recorder
+        from fracjax.learning.paths.callbacks import brax_callbacks
+        from fracjax.learning.paths.recorders import open_recorder
         from fracjax.learning.paths.store import DEFAULT_NAME
 
         assert self._folder is not None

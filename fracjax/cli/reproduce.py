@@ -20,7 +20,12 @@ __all__ = ["reproduce"]
 
 @bad_input_is_exit_code_2
 def reproduce(
-    name: Annotated[str, typer.Argument(help="references, fractal, robustness or remedies.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="references, fractal, robustness, remedies, ladder, diffusion or langevin."
+        ),
+    ],
     only: Annotated[
         str | None, typer.Option(help="Only the parts whose name contains this text.")
     ] = None,

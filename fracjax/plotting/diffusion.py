@@ -58,7 +58,8 @@ def displacements(
             axes.plot(lags, middle, style, lw=1.2, color=FIT_COLOR, label=name)
             continue
         shade = color(number)
-        axes.plot(lags, middle, "-", lw=1.5, color=shade, label=name)
+        style = "-" if number < len(DISCOUNT_COLORS) else ".-"  # colours begin again
+        axes.plot(lags, middle, style, lw=1.5, color=shade, label=name)
         if len(table) > 1:
             axes.fill_between(
                 lags, table.min(axis=0), table.max(axis=0), color=shade, alpha=0.2, lw=0
@@ -194,8 +195,9 @@ def published_beside_ours(
     axes.axvline(1.0, color=NOISE_COLOR, lw=0.7, ls=":")
     axes.axhline(1.0, color=NOISE_COLOR, lw=0.7, ls=":")
     for number, (name, (short, long)) in enumerate(published.items()):
-        style = {"mfc": "none", "color": (FIT_COLOR, NOISE_COLOR)[number % 2]}
-        axes.plot(short, long, "s", ms=5, label=f"{name} (other networks)", **style)
+        shade = (FIT_COLOR, NOISE_COLOR)[number % 2]
+        label = f"{name} (other networks)"
+        axes.plot(short, long, "s", ms=5, mfc="none", color=shade, label=label)
     for number, (name, (short, long)) in enumerate(ours.items()):
         shade = color(number)
         axes.plot(short, long, "o", ms=4, color=shade, label=name)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 
 from fracjax._types import Estimate
 from fracjax.plotting.style import DISCOUNT_COLORS, FIT_COLOR, NOISE_COLOR
@@ -17,25 +18,33 @@ def moments_against_exact(
     found: Mapping[str, Estimate],
     *,
     label: str = "posterior variance",
-    logarithmic: bool = True,
+    relative: bool = True,
 ) -> Axes:
     """Set moments of a posterior by samplers beside exact ones; on the line they agree.
 
     Args:
         axes: Where to draw.
         exact: One moment per parameter, (k,).
-        found: Estimates of shape (k,) by the sampler's name.
+        found: Estimates of shape (k,) by the sampler's name; several are drawn a little apart.
         label: What the moments are.
-        logarithmic: Whether both axes are.
+        relative: Whether the ratio to the exact moment is drawn, which must be positive then, over
+            its logarithm. If not, moments over moments.
     """
     exact = np.asarray(exact, float)
-    ends = np.array([exact.min(), exact.max()])
-    axes.plot(ends, ends, color=FIT_COLOR, lw=0.8)
+    unit = exact if relative else np.ones_like(exact)
+    if relative:
+        axes.axhline(1.0, color=FIT_COLOR, lw=0.8)
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        ends = np.array([exact.min(), exact.max()])
+        axes.plot(ends, ends, color=FIT_COLOR, lw=0.8)
     for index, (name, estimate) in enumerate(found.items()):
+        apart = 1.05 ** (index - (len(found) - 1) / 2) if relative else 1.0
         axes.errorbar(
-            exact,
-            np.asarray(estimate.value, float),
-            yerr=_margins([estimate])[0],
+            exact * apart,
+            np.asarray(estimate.value, float) / unit,
+            yerr=_margins([estimate])[0] / unit,
             fmt="o",
             ms=4,
             lw=0.8,
@@ -43,11 +52,8 @@ def moments_against_exact(
             color=_color(index),
             label=name,
         )
-    if logarithmic:
-        axes.set_xscale("log")
-        axes.set_yscale("log")
     axes.set_xlabel(f"{label}, exact")
-    axes.set_ylabel(f"{label}, by the sampler")
+    axes.set_ylabel(f"{label}, by the sampler" + (" / exact" if relative else ""))
     axes.legend()
     return axes
 

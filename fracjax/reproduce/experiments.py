@@ -43,7 +43,10 @@ def in_one_size(
 @functools.cache
 def experiments() -> dict[str, Experiment]:
     """Make the experiments that there are, by name."""
+    from fracjax.reproduce import ladder_exact, ladder_runs
+    from fracjax.reproduce.diffusion import PARTS as diffusion
     from fracjax.reproduce.fractal import parts as fractal
+    from fracjax.reproduce.langevin import PARTS as langevin
     from fracjax.reproduce.references import parts as references
     from fracjax.reproduce.remedies import PARTS as remedies
     from fracjax.reproduce.robustness import overview
@@ -70,6 +73,21 @@ def experiments() -> dict[str, Experiment]:
             "remedies",
             "what lowers the roughness of a landscape, and what it costs",
             remedies,
+        ),
+        Experiment(
+            "ladder",
+            "paths of policies against random walks, and trimming them",
+            {**ladder_exact.PARTS, **ladder_runs.PARTS},
+        ),
+        Experiment(
+            "diffusion",
+            "how the weights of a network diffuse, on known walks and in training",
+            diffusion,
+        ),
+        Experiment(
+            "langevin",
+            "sampling by preconditioned Langevin dynamics, against exact posteriors and dropout",
+            langevin,
         ),
     ]
     return {experiment.name: experiment for experiment in found}

@@ -198,12 +198,12 @@ def _diffusion(path: Path, notes: list[str]) -> Diffusion | None:
         length = len(values) // count
         start = len(values) - count * length
         found = _measure_segments(jnp.asarray(values[start:]), length)
+        if count >= _FEWEST_FOR_CHANGE:
+            change = jax.tree.map(np.asarray, exponent_change(found[1]))
         own, exponents = jax.tree.map(np.asarray, found)
         own_lags = lags[lags < length]
         own = own[:, own_lags - 1]
         waiting = path.steps[start::length]
-        if count >= _FEWEST_FOR_CHANGE:
-            change = jax.tree.map(np.asarray, exponent_change(exponents))
     return Diffusion(
         lags=lags * spacing,
         displacement=displacement[lags - 1],

@@ -127,7 +127,7 @@ def mean_squared_displacement(
     Use `displacement_at_lags`, exact in float32 too, for single lags.
 
     Values at long lags are averages over few independent stretches: at τ = n/10 of one Brownian
-    coordinate their relative standard deviation is .36. Do not fit them as if they were
+    coordinate their relative standard deviation is .38. Do not fit them as if they were
     independent points; `diffusion_exponent` knows their covariance.
 
     Args:

@@ -3,6 +3,7 @@
 import functools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -156,31 +157,35 @@ def fit_power_law(
     """
     dtype = log_displacement.dtype
     table = _contrasts(num_points, lags, uniform)
-    parts = [jnp.asarray(part, dtype) for part in table]
+    parts = {name: jnp.asarray(part, dtype) for name, part in table._asdict().items()}
     last = len(table.slope) - 1
 
-    def at(exponent: Array) -> tuple[_Contrasts, Array]:
+    def at(exponent: Array) -> tuple[dict[str, Array], Array]:
         position = jnp.clip(exponent / (2 * _STEP), 0, last)
         lower = jnp.clip(position.astype(int), 0, last - 1)
         fraction = position - lower
-        found = [(1 - fraction) * part[lower] + fraction * part[lower + 1] for part in parts]
+        found = {
+            name: (1 - fraction) * part[lower] + fraction * part[lower + 1]
+            for name, part in parts.items()
+        }
         # At H = 1 the bias is the same at all lags: no matter for the slope.
         fade = jnp.clip((1 - exponent / 2) / (1 - _LARGEST), 0, 1)
-        return _Contrasts(*found), log_displacement + fade * share * found[-1]
+        return found, log_displacement + fade * share * found["bias"]
 
-    exponent = jnp.asarray(table.slope[last // 2], dtype) @ log_displacement
-    for _ in range(_PASSES):
-        contrasts, values = at(exponent)
-        exponent = contrasts.slope @ values
-    contrasts, values = at(exponent)
-    log_size = contrasts.level @ values
+    def improve(_: int | Array, exponent: Array) -> Array:
+        found, values = at(exponent)
+        return jnp.asarray(found["slope"] @ values)
+
+    start = parts["slope"][last // 2] @ log_displacement
+    exponent = jax.lax.fori_loop(0, _PASSES, improve, start)
+    found, values = at(exponent)
     # Of the best fit also where lags weigh alike: else it would measure the loss of efficiency.
-    residual = contrasts.best @ values
+    residual = found["best"] @ values
     return PowerLawFit(
         exponent=exponent,
-        variance=share * contrasts.slope_variance,
-        chi_square=residual @ contrasts.inverse @ residual / share,
-        bend=contrasts.bend @ values,
-        bend_variance=share * contrasts.bend_variance,
-        log_size=log_size,
+        variance=share * found["slope_variance"],
+        chi_square=residual @ found["inverse"] @ residual / share,
+        bend=found["bend"] @ values,
+        bend_variance=share * found["bend_variance"],
+        log_size=found["level"] @ values,
     )

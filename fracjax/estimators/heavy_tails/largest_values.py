@@ -37,9 +37,12 @@ def hill_tail_index(
     sets in. Errors are 1.3 times those of a given number, which is what the choice adds.
 
     The tail index is not the stability index: for stable laws of α < 2 they agree in the limit,
-    but from α = 1.6 on Hill's lies far above α at any sample size one has, and a Gaussian has none.
+    but from α = 1.5 on Hill's lies above α at any sample size one has, and a Gaussian has none.
 
-    Measured (500 samples of 10 000; plateau): HILL_NOTE
+    Measured (300 stable samples of 10 000, plateau), Hill's: bias .05, .11 and .19 with standard
+    deviation .18, .28 and .41 at α = 1, 1.5 and 1.8, coverage 97, 90 and 86 %; moment: .02, .12 and
+    .24 with .11, .24 and .46, coverage 97, 94 and 92 %. Both are tested for coverage on exact
+    Pareto tails.
 
     Args:
         samples: (n,), at least 200 independent draws; absolute values are taken.

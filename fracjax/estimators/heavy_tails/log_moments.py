@@ -146,9 +146,11 @@ def flattened_stability(samples: Float[Array | np.ndarray, "n coordinates"]) -> 
     Wrong where coordinates differ in scale, as gradients of networks always do: sums then run
     over many coordinates and are ruled by the largest, as those of a heavy-tailed law. Independent
     Gaussian coordinates with log-normal scales (standard deviation 2 of the logarithm) read
-    about .85 instead of 2. It is here to be set beside `block_sum_stability`, which has no such
-    fault. The status is NO_SCALING_REGION where coordinates differ in scale by more than three
-    errors and the two values differ by more than their intervals.
+    about .85 instead of 2. Coordinates that cancel do the opposite: the gradient of a softmax
+    layer adds up to zero over classes, and Gaussian noise of it read 4.2. The function is here to
+    be set beside `block_sum_stability`, which has no such fault. The status is NO_SCALING_REGION
+    where coordinates differ in scale by more than three errors and the two values differ by more
+    than their intervals.
 
     Args:
         samples: (n, coordinates): draws, for example differences of minibatch and full gradients.

@@ -35,7 +35,6 @@ _FORMAT = 2
 _DONE = "done"
 _COORDINATES = ("a", "b", "c", "d", "e", "f")
 _REQUIRED = ("format", "manifest", "shape", "block_shape", "outputs")
-_CONFIG = {"write_empty_chunks": True}
 
 
 def tile_shape(shape: tuple[int, ...], num_points: int) -> tuple[int, ...]:
@@ -326,10 +325,13 @@ def existing_manifest(folder: Path | str) -> Mapping[str, Any] | None:
 
 
 def _opened(folder: Path, found: Mapping[str, Any]) -> ScanStore:
-    arrays = {
-        name: zarr.open_array(folder / name, mode="r+", config=_CONFIG)
-        for name in (*found["outputs"], _DONE)  # the order in which a block is written
-    }
+    # An argument `config` is not heeded for an array that is there (Zarr 3.1.6), and a chunk of
+    # nothing but NaN would not be written, so that its block never counts as done.
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        arrays = {
+            name: zarr.open_array(folder / name, mode="r+")
+            for name in (*found["outputs"], _DONE)  # the order in which a block is written
+        }
     return ScanStore(
         folder, found["manifest"], tuple(found["shape"]), tuple(found["block_shape"]), arrays
     )

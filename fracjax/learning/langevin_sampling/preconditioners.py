@@ -100,6 +100,10 @@ def rmsprop() -> Preconditioner:
     is in units of a gradient's size, not of curvature: how fast a step of size η moves changes
     with the scale of the loss.
 
+    Its law is off: on a linear and a logistic regression of 5 parameters and 500 data, with full
+    gradients and η = .005, variances came out 19 % too wide (standard error 2 %; what part of that
+    the finite step makes was not told apart).
+
     References:
         Li et al. (2016), https://arxiv.org/abs/1512.07666, who divide by √M + λ.
     """

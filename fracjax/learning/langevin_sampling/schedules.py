@@ -51,12 +51,12 @@ def inverse_root_rate(*, offset: float = 4.0) -> optax.Schedule:
 
 
 def effective_temperature(
-    step_size: float | Float[Array, "..."],
+    step_size: float | Float[Array | np.ndarray, "*shape"],
     *,
     num_data: int,
     batch_size: int | None = None,
     temperature: float = 1.0,
-) -> Float[Array, "..."]:
+) -> Float[Array, "*shape"]:
     """Temperature at which a sampler of step size η really is, where the metric is the Hessian.
 
     For a quadratic mean loss with Hessian H, C = H⁻¹ and per-sample gradients of covariance H at

@@ -100,8 +100,14 @@ def natural_langevin(
 
     Γ is left out, as in the paper's code. The metric is a moving average whose rate goes to zero,
     so that C tends to a constant, for which Γ = 0; with a constant `metric_rate` C keeps following
-    the parameters and the law is that of no known density. `preconditioned_sgld` with a `diagonal`
-    metric keeps Γ.
+    the parameters and the law is that of no known density. Measured on a logistic posterior of two
+    parameters and 60 data (full gradients, η = .05, 10 000 chains): variances 3.7 to 4.3 % too wide
+    after 1600 steps, 2.6 % of it the finite step, and 10 to 13 % with a constant rate of ½.
+    `preconditioned_sgld` with a `diagonal` metric keeps Γ.
+
+    Neither metric knows that inputs are correlated. A step is stable below 2 over the largest
+    eigenvalue of C^{1/2} H C^{1/2}, which d equal inputs raise to d. With QDOP a 64-50-50-10
+    network on digits broke down at η = .3, and did not at .1.
 
     Args:
         step_size: η, a number or a schedule of the step's number; the paper's code takes

@@ -23,8 +23,8 @@ def trim_and_boost(
 
     θ' = P_{r_t} θ_n + p_b P_{r_b} (θ_n - θ_1), P_r the projector on the first r right singular
     vectors of the snapshots, which are not centred. Equal to the algorithm of the paper, which
-    works on singular vectors, to 1e-14; their signs do not matter. With r_t = n and p_b = 0 it
-    is θ_n; with r_b = r_t = n it is θ_n + p_b (θ_n - θ_1).
+    works on singular vectors, to 5e-14 of the displacement; their signs do not matter. With
+    r_t = n and p_b = 0 it is θ_n; with r_b = r_t = n it is θ_n + p_b (θ_n - θ_1).
 
     θ' is Σ_i w_i θ_i with w = U_{r_t} U_{r_t}ᵀ e_n + p_b U_{r_b} U_{r_b}ᵀ (e_n - e_1), U from
     the n × n Gram matrix in float64: one pass over the snapshots, and one for the sum.

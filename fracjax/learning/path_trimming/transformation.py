@@ -68,7 +68,8 @@ def pptb(
     `reset_optimizer=True` instead; its schedules then begin anew as well. For an actor that
     shares an optimiser with a critic use `optax.masked`.
 
-    Between trimmings it costs one row of memory traffic. A trimming costs the inner products of
+    Between trimmings an update costs the memory traffic of one row and of the t_p/t_s new rows
+    of inner products, masked. A trimming costs the inner products of
     the t_p/t_s new snapshots with all others, an eigendecomposition of window × window in
     float64 (also where JAX is in float32), and one weighted sum of the snapshots. The buffer is
     window × size numbers, 800 MB for 10^5 parameters in float32. Before the buffer is full the

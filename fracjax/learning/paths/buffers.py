@@ -45,9 +45,9 @@ class PathBuffer:
     ) -> "PathBuffer":
         """Put in a snapshot where it is due: the first, and those `every` steps after the last.
 
-        Pure. Where it is not due the row is neither computed nor written (under `jax.vmap`
-        with steps that differ from member to member it is computed). Where no room is left
-        the snapshot is left out and counted in `missed`.
+        Pure. Where it is not due the row is not computed; under `jax.vmap` that holds where the
+        buffer was made inside of the mapped function and steps are common to its members. Where
+        no room is left the snapshot is left out and counted in `missed`.
 
         Args:
             step: Of training, larger than the last one's.

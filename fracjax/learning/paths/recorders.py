@@ -1,7 +1,5 @@
 """Recording a path: from an Optax loop, a train state, a compiled run or Brax's callback."""
 
-import contextlib
-import fcntl
 import importlib.metadata
 import json
 import os
@@ -25,13 +23,14 @@ from fracjax.learning.paths.store import (
     StoredArrays,
     create_arrays,
     open_arrays,
-    replace_text,
 )
+from fracjax.learning.paths.writers import note_state, take_lock
 
-__all__ = ["Recorder", "brax_callbacks", "open_recorder"]
+__all__ = ["Recorder", "open_recorder"]
 
-_LOCK = "writer.lock"
-_STATE = "state.json"
+
+_ROUNDING = 1e-4  # of projections, from one compiled program to another
+_TOGETHER = 256  # snapshots written at once: memory stays bounded, and little is lost by a kill
 
 
 class Recorder:
@@ -164,13 +163,15 @@ class Recorder:
             select: Takes what is recorded out of `params`; by default the second entry, the
                 weights of the policy network, of a tuple (normaliser, policy, value).
         """
+        from fracjax.learning.paths.callbacks import brax_callbacks
+
         return brax_callbacks(self, select=select)[0]
 
     def close(self, *, finished: bool = True) -> None:
         """Note how the run ended and let others write; the recorder cannot be used after it."""
         if self._lock is None:
             return
-        _note(self.folder, "finished" if finished else "interrupted")
+        note_state(self.folder, "finished" if finished else "interrupted")
         self._lock.close()
         self._lock = None
 
@@ -332,7 +333,7 @@ def open_recorder(
         )
     stored = open_arrays(place)
     _refuse_others(place, stored.document["attributes"], wanted)
-    lock = _take_lock(place)
+    lock = take_lock(place)
     try:
         stored = open_arrays(place)  # again: only now nobody else writes
         _heal(stored, keep_until)
@@ -340,58 +341,8 @@ def open_recorder(
     except BaseException:
         lock.close()
         raise
-    _note(place, "running")
+    note_state(place, "running")
     return recorder
-
-
-def brax_callbacks(
-    recorder: Recorder,
-    *,
-    select: Callable[[Any], PyTree] | None = None,
-    metric: str | None = None,
-    key: str = "eval/episode_reward",
-) -> tuple[Callable[[int, Any, Any], None], Callable[[int, Mapping[str, Any]], None]]:
-    """Make Brax's `policy_params_fn` and `progress_fn`, which together record a path.
-
-    Brax hands out parameters and their return one after the other, in either order. With
-    `metric` a snapshot is written once both are there; without, as soon as the parameters are.
-
-    Args:
-        recorder: Of a path of what `select` takes.
-        select: See `Recorder.policy_params_fn`.
-        metric: Name in the path of the return.
-        key: Name of the return in Brax's metrics.
-    """
-    take = _policy if select is None else select
-    params_of: dict[int, PyTree] = {}
-    return_of: dict[int, float] = {}
-
-    def settle(step: int) -> None:
-        if step in params_of and (metric is None or step in return_of):
-            numbers = {} if metric is None else {metric: return_of.pop(step)}
-            recorder.record(step, params_of.pop(step), **numbers)
-
-    def policy_params_fn(step: int, make_policy: Any, params: Any) -> None:
-        del make_policy
-        params_of.clear()  # of an evaluation that never came
-        params_of[step] = take(params)
-        settle(step)
-
-    def progress_fn(step: int, metrics: Mapping[str, Any]) -> None:
-        if metric is not None:
-            return_of.clear()
-            return_of[step] = float(metrics[key])
-            settle(step)
-
-    return policy_params_fn, progress_fn
-
-
-_ROUNDING = 1e-4
-_TOGETHER = 256  # snapshots written at once: memory stays bounded, and little is lost by a kill
-
-
-def _policy(params: Any) -> PyTree:
-    return params[1]
 
 
 def _stored_dtype(params: PyTree) -> str:
@@ -437,21 +388,6 @@ def _refuse_others(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, 
         raise PathError(msg)
 
 
-def _take_lock(folder: Path) -> IO[bytes]:
-    """Hold the right to write; the kernel takes it back when the process ends."""
-    lock = (folder / _LOCK).open("ab")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        writer = "another process"
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            writer = f"process {json.loads((folder / _STATE).read_text())['process']}"
-        msg = f"{folder} is being written by {writer}: wait for it, or choose another folder."
-        raise PathError(msg) from None
-    return lock
-
-
 def _heal(stored: StoredArrays, keep_until: int | None) -> None:
     """Drop what is damaged at the end, and what shall not be kept."""
     count = stored.count
@@ -470,9 +406,3 @@ def _heal(stored: StoredArrays, keep_until: int | None) -> None:
         steps = stored.read(STEP, 0, count)
         count = int(np.searchsorted(steps, keep_until, side="right"))
     stored.cut(count)
-
-
-def _note(folder: Path, state: str) -> None:
-    """Say how the run stands, in the form that `fracjax watch` reads."""
-    document = {"state": state, "process": os.getpid()}
-    replace_text(folder / _STATE, json.dumps(document) + "\n")

@@ -160,11 +160,11 @@ class StoredArrays:
     def first_damaged(self) -> tuple[int, Path, bool] | None:
         """Find the first row in a chunk that is missing or short; checksums of the last ones.
 
-        Returns:
-            The row, the file, and whether every damaged chunk is its array's last.
-
         Reading every chunk would take as long as the path is; sizes take no time, and a
         process that was killed leaves only the last ones in doubt.
+
+        Returns:
+            The row, the file, and whether every damaged chunk is its array's last.
         """
         found: list[tuple[int, Path]] = []
         all_last = True

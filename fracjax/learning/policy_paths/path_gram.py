@@ -68,7 +68,7 @@ def path_gram(
     """Compute the Gram matrix of a path, blockwise in float64 also where JAX is in float32.
 
     Displacements are formed before they are squared, so that a large norm of θ_1 costs no
-    digits. Against `numpy` in float64: relative differences of 1e-15 of the largest entry.
+    digits. Against NumPy in float64 entries differ by less than 1e-14 of ‖θ_1‖².
 
     Args:
         snapshots: Path, one row per snapshot.

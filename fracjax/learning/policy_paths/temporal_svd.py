@@ -99,8 +99,7 @@ def temporal_svd(
         shares: The β of D(β), in (0, 1].
         stride: Optimiser steps between snapshots; handed through, a `PathGram` has its own.
         method: `"gram"` by inner products in float64; `"svd"` by a thin SVD in the dtype of
-            the snapshots, for comparison: it needs the centred path as a copy, and 4 to 20
-            times as long.
+            the snapshots, for comparison: it needs the centred path as a copy.
 
     Returns:
         `TemporalSvd`. Courses have the sign that makes their product with exp(3t) positive, t

@@ -99,7 +99,8 @@ def shuffled_surface(
 def force_field(surface: Float[Array, "side side"]) -> Float[Array, "two side side"]:
     """Downhill force on [-1, 1]² by central differences on the grid (one-sided at the border)."""
     spacing = 2.0 / (len(surface) - 1)
-    return -jnp.stack([jnp.gradient(surface, spacing, axis=axis) for axis in (0, 1)])
+    slopes = [jnp.asarray(jnp.gradient(surface, spacing, axis=axis)) for axis in (0, 1)]
+    return -jnp.stack(slopes)
 
 
 def interpolate(

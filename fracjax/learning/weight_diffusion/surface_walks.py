@@ -29,7 +29,7 @@ class Walks(NamedTuple):
 
 def walk_on_surface(
     key: Key,
-    surface: Float[Array | np.ndarray, "side side"],
+    surface: Float[Array | np.ndarray, "rows columns"],
     *,
     num_walkers: int = 16,
     num_steps: int = 1000,

@@ -129,8 +129,14 @@ def null_two_exponents(
     first, second = default_windows(jnp.shape(path)[0])
 
     def null(window: tuple[int, int]) -> Estimate:
-        settings = {"num_surrogates": num_surrogates, "window": window}
-        return null_exponents(key, path, surrogate, **settings, weights="uniform")
+        return null_exponents(
+            key,
+            path,
+            surrogate,
+            num_surrogates=num_surrogates,
+            window=window,
+            weights="uniform",
+        )
 
     return null(short_window or first), null(long_window or second)
 

@@ -225,3 +225,17 @@ def test_killed_without_warning(tmp_path):
     (tmp_path / "cut" / "value" / "c" / "2.abc.partial").write_bytes(b"half")
     np.testing.assert_array_equal(run(tmp_path / "cut")["value"], whole["value"])
     assert data_files(tmp_path / "cut") == data_files(tmp_path / "whole")
+
+
+def test_blocks_of_nothing_but_nan_are_done_once(tmp_path, counted):
+    """Zarr leaves chunks of the fill value out unless told; the block would never count as done."""
+
+    def hopeless(params, key):
+        return jnp.stack([jnp.sum(params["b"]) * jnp.nan] * 2)
+
+    found = run(tmp_path / "scan", objective=hopeless)
+    assert np.isnan(found["value"]).all()
+    assert counted
+    counted.clear()
+    run(tmp_path / "scan", objective=hopeless)
+    assert not counted
