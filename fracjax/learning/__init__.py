@@ -21,6 +21,52 @@ from fracjax.learning.gradient_estimates.samplers import smoothed_gradient as sm
 from fracjax.learning.gradient_estimates.score_function import (
     score_function_gradient as score_function_gradient,
 )
+from fracjax.learning.langevin_sampling.calibration import Calibration as Calibration
+from fracjax.learning.langevin_sampling.calibration import calibration as calibration
+from fracjax.learning.langevin_sampling.posterior_averages import (
+    posterior_average as posterior_average,
+)
+from fracjax.learning.langevin_sampling.preconditioners import Preconditioner as Preconditioner
+from fracjax.learning.langevin_sampling.priors import Prior as Prior
+from fracjax.learning.langevin_sampling.priors import conjugate_prior as conjugate_prior
+from fracjax.learning.langevin_sampling.priors import gaussian_prior as gaussian_prior
+from fracjax.learning.langevin_sampling.sample_moments import SampleMoments as SampleMoments
+from fracjax.learning.langevin_sampling.sample_moments import gradient_moments as gradient_moments
+from fracjax.learning.langevin_sampling.schedules import (
+    effective_temperature as effective_temperature,
+)
+from fracjax.learning.langevin_sampling.schedules import halving_schedule as halving_schedule
+from fracjax.learning.langevin_sampling.schedules import inverse_root_rate as inverse_root_rate
+from fracjax.learning.langevin_sampling.transformations import natural_langevin as natural_langevin
+from fracjax.learning.langevin_sampling.transformations import (
+    preconditioned_sgld as preconditioned_sgld,
+)
+from fracjax.learning.langevin_sampling.transformations import sgld as sgld
+from fracjax.learning.path_trimming.closed_form import trim_and_boost as trim_and_boost
+from fracjax.learning.path_trimming.transformation import path_window as path_window
+from fracjax.learning.path_trimming.transformation import pptb as pptb
+from fracjax.learning.paths.buffers import PathBuffer as PathBuffer
+from fracjax.learning.paths.buffers import path_buffer as path_buffer
+from fracjax.learning.paths.callbacks import brax_callbacks as brax_callbacks
+from fracjax.learning.paths.projections import Projection as Projection
+from fracjax.learning.paths.reading import Path as Path
+from fracjax.learning.paths.reading import buffered_path as buffered_path
+from fracjax.learning.paths.reading import load_path as load_path
+from fracjax.learning.paths.reading import path_in_memory as path_in_memory
+from fracjax.learning.paths.recorders import Recorder as Recorder
+from fracjax.learning.paths.recorders import open_recorder as open_recorder
+from fracjax.learning.policy_paths.analysis import PolicyPath as PolicyPath
+from fracjax.learning.policy_paths.analysis import policy_path as policy_path
+from fracjax.learning.policy_paths.changes import PathChanges as PathChanges
+from fracjax.learning.policy_paths.changes import detour_ratio as detour_ratio
+from fracjax.learning.policy_paths.changes import path_changes as path_changes
+from fracjax.learning.policy_paths.path_matrix import path_matrices as path_matrices
+from fracjax.learning.policy_paths.temporal_svd import TemporalSvd as TemporalSvd
+from fracjax.learning.policy_paths.temporal_svd import major_dimensionality as major_dimensionality
+from fracjax.learning.policy_paths.temporal_svd import path_directions as path_directions
+from fracjax.learning.policy_paths.temporal_svd import temporal_svd as temporal_svd
+from fracjax.learning.policy_paths.walk_nulls import WalkNull as WalkNull
+from fracjax.learning.policy_paths.walk_nulls import walk_null as walk_null
 from fracjax.learning.return_distributions.distribution import (
     ReturnDistribution as ReturnDistribution,
 )
@@ -47,39 +93,119 @@ from fracjax.learning.robustness.size_scans import SizeScan as SizeScan
 from fracjax.learning.robustness.size_scans import size_scan as size_scan
 from fracjax.learning.robustness.spectra import ClosedLoopExponents as ClosedLoopExponents
 from fracjax.learning.robustness.spectra import closed_loop_exponents as closed_loop_exponents
+from fracjax.learning.weight_diffusion.loss_along_path import LossChanges as LossChanges
+from fracjax.learning.weight_diffusion.loss_along_path import (
+    loss_changes_by_distance as loss_changes_by_distance,
+)
+from fracjax.learning.weight_diffusion.loss_along_path import (
+    loss_exponent_along_path as loss_exponent_along_path,
+)
+from fracjax.learning.weight_diffusion.loss_along_path import moving_variance as moving_variance
+from fracjax.learning.weight_diffusion.noise_tails import NoiseTails as NoiseTails
+from fracjax.learning.weight_diffusion.noise_tails import (
+    gradient_noise_tails as gradient_noise_tails,
+)
+from fracjax.learning.weight_diffusion.path_geometry import PathPairs as PathPairs
+from fracjax.learning.weight_diffusion.path_geometry import contour_exponent as contour_exponent
+from fracjax.learning.weight_diffusion.path_geometry import path_pairs as path_pairs
+from fracjax.learning.weight_diffusion.path_topology import (
+    persistent_homology_dimension as persistent_homology_dimension,
+)
+from fracjax.learning.weight_diffusion.surface_walks import walk_on_surface as walk_on_surface
+from fracjax.learning.weight_diffusion.two_exponents import TwoExponents as TwoExponents
+from fracjax.learning.weight_diffusion.two_exponents import null_two_exponents as null_two_exponents
+from fracjax.learning.weight_diffusion.two_exponents import two_exponents as two_exponents
+from fracjax.learning.weight_diffusion.two_exponents import (
+    two_exponents_of_segments as two_exponents_of_segments,
+)
 
 __all__ = [
+    "Calibration",
     "ClosedLoopExponents",
     "ExponentPenalty",
     "GradientQuality",
+    "LossChanges",
+    "NoiseTails",
+    "Path",
+    "PathBuffer",
+    "PathChanges",
+    "PathPairs",
     "PerturbedGrowth",
+    "PolicyPath",
+    "Preconditioner",
+    "Prior",
+    "Projection",
+    "Recorder",
     "Regime",
     "ReturnDistribution",
+    "SampleMoments",
     "SizeScan",
+    "TemporalSvd",
+    "TwoExponents",
+    "WalkNull",
+    "brax_callbacks",
+    "buffered_path",
+    "calibration",
     "classify",
     "closed_loop_exponents",
     "closed_loop_penalty",
+    "conjugate_prior",
+    "contour_exponent",
+    "detour_ratio",
+    "effective_temperature",
     "exponent_penalty",
     "fine_tune",
+    "gaussian_prior",
+    "gradient_moments",
+    "gradient_noise_tails",
     "gradient_quality",
+    "halving_schedule",
     "interquartile_mean",
+    "inverse_root_rate",
+    "load_path",
+    "loss_changes_by_distance",
+    "loss_exponent_along_path",
+    "major_dimensionality",
+    "moving_variance",
+    "natural_langevin",
     "neutral_growth",
+    "null_two_exponents",
+    "open_recorder",
+    "path_buffer",
+    "path_changes",
+    "path_directions",
+    "path_in_memory",
+    "path_matrices",
+    "path_pairs",
+    "path_window",
     "pathwise_gradient",
+    "persistent_homology_dimension",
     "perturbed_growth",
+    "policy_path",
     "post_update_returns",
+    "posterior_average",
+    "pptb",
+    "preconditioned_sgld",
     "regularized_loss",
     "return_distribution",
     "returns_under_noise",
     "returns_under_push",
     "reward_ratio_exponent",
     "score_function_gradient",
+    "sgld",
     "size_scan",
     "smoothed_gradient",
     "smoothed_objective",
     "spread_exponent",
     "spread_penalty",
     "summarize_curve",
+    "temporal_svd",
     "tolerated_size",
     "train_policies",
+    "trim_and_boost",
     "trimmed_mean",
+    "two_exponents",
+    "two_exponents_of_segments",
+    "walk_null",
+    "walk_on_surface",
 ]

@@ -156,6 +156,9 @@ def detours(
         order = np.argsort(np.asarray(one.accumulated, float))
         order = order[order.size - max(round(kept * order.size), 1) :]
         values = np.sort(np.asarray(one.detour, float)[order])
+        values = values[~np.isnan(values)]  # of parameters that never moved
+        if not values.size:
+            continue
         shares = np.arange(1, values.size + 1) / values.size
         axes.step(values, shares, where="post", lw=1.2, color=color, label=name)
         grid = np.geomspace(1, longest, 200)

@@ -194,7 +194,8 @@ def _interval(name: str, quantity: str, found: Estimate) -> Row:
 def _same_until_trimmed(
     task: _Task, without: RecordedRun, fixed: RecordedRun, sizes: _Sizes
 ) -> Row:
-    before = sizes.trim_every // sizes.sample_every  # snapshots; that one is the trimmed one
+    # Snapshots before the earliest one that may be trimmed; off-policy learning begins later.
+    before = sizes.trim_every // sizes.sample_every
     difference = max(
         float(jnp.abs(mine[:, :before] - theirs[:, :before]).max())
         for mine, theirs in zip(
@@ -202,7 +203,7 @@ def _same_until_trimmed(
         )
     )
     after = max(
-        float(jnp.abs(mine[:, before] - theirs[:, before]).max())
+        float(jnp.abs(mine[:, before:] - theirs[:, before:]).max())
         for mine, theirs in zip(
             jax.tree.leaves(without.snapshots), jax.tree.leaves(fixed.snapshots), strict=True
         )
@@ -249,9 +250,7 @@ def _departures(name: str, paths: Mapping[str, Mapping[str, PolicyPath]]) -> lis
             middle = mean_and_error(np.asarray(band.median, float)[:, place])
             rows.append(describe(name, f"D(.8), {layer}: {text}", middle))
             below = np.asarray(one.svd.dimensionality)[:, place] < np.asarray(band.low)[:, place]
-            rows.append(
-                describe(name, f"D(.8), {layer}: share of seeds below", (below.mean(), 0.0))
-            )
+            rows.append(describe(name, f"D(.8), {layer}: seeds below {text}", (below.mean(), 0.0)))
     whole = layers["network"]
     for index in range(3):
         own = np.median(np.asarray(whole.svd.detour, float)[:, index])

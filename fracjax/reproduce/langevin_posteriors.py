@@ -125,10 +125,11 @@ def _gaussian(key: Key, size: Size) -> Findings:
 def _logistic(key: Key, size: Size) -> Findings:
     """Logistic regression, with moments by NUTS."""
     data = _data("logistic")
-    losses = functools.partial(_losses, kind="logistic")
+    arrays = jax.tree.map(jnp.asarray, data)
 
     def log_density(params: PyTree) -> Array:
-        return _PRIOR.log_density(params) - jnp.sum(losses(params, data))
+        losses = _losses(params, arrays, kind="logistic")
+        return _PRIOR.log_density(params) - jnp.sum(losses)
 
     try:
         exact = nuts_moments(

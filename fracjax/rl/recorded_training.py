@@ -47,7 +47,8 @@ class RecordedRun(NamedTuple):
         snapshots: Parameters of the policy (of the value network, for DQN): leaves with a first
             axis of length 1 + evaluations · snapshots per evaluation.
         returns: Undiscounted returns of episodes, before training and at every evaluation.
-        updates: Optimiser steps of the policy until each evaluation.
+        updates: Optimiser steps of the policy until each evaluation, at most: learning from a
+            buffer begins when `fill_buffer` steps are in it, and snapshots are the same until then.
     """
 
     snapshots: PyTree

@@ -140,7 +140,9 @@ def _fit(samples: Float[Array, "n coordinates"], size: int, count: int, centre: 
     )
 
 
-def flattened_stability(samples: Float[Array | np.ndarray, "n coordinates"]) -> Estimate:
+def flattened_stability(
+    samples: Float[Array | np.ndarray, "n coordinates"], *, centre: Centre = "median"
+) -> Estimate:
     """Estimate α as the published code does: all coordinates strung into one sequence.
 
     Wrong where coordinates differ in scale, as gradients of networks always do: sums then run
@@ -154,6 +156,7 @@ def flattened_stability(samples: Float[Array | np.ndarray, "n coordinates"]) -> 
 
     Args:
         samples: (n, coordinates): draws, for example differences of minibatch and full gradients.
+        centre: See `block_sum_stability`.
 
     Returns:
         As `block_sum_stability`. `details` has `by_coordinate` (its value) and `scale_spread`
@@ -166,9 +169,9 @@ def flattened_stability(samples: Float[Array | np.ndarray, "n coordinates"]) -> 
         Simsekli, Sagun and Gurbuzbalaban (2019), https://arxiv.org/abs/1901.06053.
     """
     samples = _checked(samples)
-    proper = block_sum_stability(samples)
+    proper = block_sum_stability(samples, centre=centre)
     sequence = samples.reshape(-1, 1)
-    flat = block_sum_stability(sequence)
+    flat = block_sum_stability(sequence, centre=centre)
     # ln|X| of a Gaussian has standard deviation 1.11, of other laws not very different.
     spread = proper.details["scale_spread"]
     unequal = spread > _SCALE_GAP * 1.11 / len(samples) ** 0.5
