@@ -70,6 +70,16 @@ def gaussian_growth(key):
     return 0.1 + 0.2 * jax.random.normal(key, (20, 400))
 
 
+def cauchy(key):
+    """Stable of index 1."""
+    return jax.random.cauchy(key, (4096,))
+
+
+def pareto(key):
+    """P(X > x) = x^-2 for x > 1, exactly."""
+    return jax.random.uniform(key, (4096,), minval=1e-6) ** -0.5
+
+
 def near_the_origin(key):
     return 0.1 * jax.random.uniform(key, (2,))
 
@@ -313,6 +323,27 @@ CONTRACTS = {
         (0.5, 0.0, 0.0),
         bias=0.002,
     ),
+    "diffusion_exponent": Contract(
+        lambda path, key: estimators.diffusion_exponent(path),
+        brownian(1000, 0.3),
+        0.6,
+        bias=0.003,
+    ),
+    "typical_displacement_exponent": Contract(
+        lambda path, key: estimators.typical_displacement_exponent(path),
+        brownian(1000, 0.3),
+        0.6,
+        bias=0.005,
+    ),
+    "characteristic_stability": Contract(
+        lambda draws, key: estimators.characteristic_stability(draws), cauchy, 1.0, bias=0.003
+    ),
+    "block_sum_stability": Contract(
+        lambda draws, key: estimators.block_sum_stability(draws), cauchy, 1.0, bias=0.017
+    ),
+    "hill_tail_index": Contract(
+        lambda draws, key: estimators.hill_tail_index(draws), pareto, 2.0, bias=0.05
+    ),
 }
 JITTED = [name for name, contract in CONTRACTS.items() if not contract.on_host]
 
@@ -343,13 +374,25 @@ def test_every_estimator_is_listed():
     others = {
         "Motion",
         "delay_embedding",
+        "displacement_density",
+        "displacement_from",
+        "ensemble_displacement",
+        "exponent_change",
+        "exponents_over_time",
         "finite_time_growth",
+        "flattened_stability",
         "graph_box_dimension",
         "higuchi_fractal_dimension",
         "katz_fractal_dimension",
         "linear_region",
+        "local_diffusion_exponents",
+        "mean_squared_displacement",
+        "non_gaussian_parameter",
+        "null_exponents",
         "onto_span",
+        "segment_displacements",
         "smaller_alignment_index",
+        "stream_displacements",
         "subspace_angles",
         "synchronised",
         "vector_angles",
