@@ -219,7 +219,7 @@ def _analyse(run: RecordedRun, key: Key, sizes: _Sizes) -> dict[str, dict[str, P
     begin = jax.tree.leaves(run.snapshots)[0].shape[1] // 3
     late = jax.tree.map(lambda leaf: leaf[:, begin:], run.snapshots)
     keys = jax.random.split(key, sizes.num_seeds)
-    found = {}
+    found: dict[str, dict[str, PolicyPath]] = {}
     for walk in _WALKS:
         # Not jitted as a whole: layers and seeds share the programs inside.
         members = [

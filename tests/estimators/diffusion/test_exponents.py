@@ -235,6 +235,7 @@ def test_displacement_distributions():
     np.testing.assert_allclose(density, gaussian, atol=0.015)
 
 
+@pytest.mark.slow
 def test_contracts(x64):
     """jit = eager, vmap = loop, float32 = float64, and codes where there is no number."""
     paths = jax.vmap(lambda key: motion(key, 0.5, 500, 2))(jax.random.split(KEY, 2))

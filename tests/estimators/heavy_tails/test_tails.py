@@ -90,6 +90,7 @@ def test_largest_values():
     assert given.details["inverse"].std() == pytest.approx(1 / 1.5 / 20, rel=0.2)
 
 
+@pytest.mark.slow
 def test_contracts(x64):
     """jit = eager, vmap = loop, scale-free, float32 = float64; codes where there is no number."""
     draws = jax.vmap(lambda key: jnp.diff(signals.stable_flight(key, 1.5, 1001)))(

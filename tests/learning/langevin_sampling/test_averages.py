@@ -122,6 +122,7 @@ def forecasts(key, sharpness, count=400):
     return jax.nn.log_softmax(sharpness * logits), labels
 
 
+@pytest.mark.slow
 def test_intervals_cover_and_the_floor_is_that_of_honest_forecasts():
     """400 sets of 400 forecasts, against one set of 100 000; nominal 95 %, bounds at 3.3 errors.
 

@@ -74,6 +74,7 @@ def test_the_stationary_variance_is_exact():
     assert found.dtype == np.float32
 
 
+@pytest.mark.slow
 def test_batches_heat_a_sampler(x64):
     """Gaussian means with known variance 1/h, batches of 5 of 40 with replacement: T = 1.8 at η=.2.
 

@@ -162,6 +162,7 @@ def test_the_optimiser_may_begin_anew():
         pptb(reset_optimizer=True)
 
 
+@pytest.mark.slow
 def test_seeds_and_settings_are_batched_and_share_one_branch():
     """Seeds in and out of step, settings traced: as one by one, and the branch stays a branch."""
 

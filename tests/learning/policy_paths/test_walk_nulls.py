@@ -99,6 +99,7 @@ def test_an_ordered_path_departs():
     assert found.stride == found.svd.stride == found.changes.stride == 10
 
 
+@pytest.mark.slow
 def test_layers_and_seeds_are_batched():
     tree = {
         "first": {"kernel": walks(KEY, 2, 15, 40), "bias": walks(jax.random.key(1), 2, 15, 4)},

@@ -166,6 +166,7 @@ def test_codes_of_dimensions():
             path_topology.persistent_homology_dimension(jnp.ones((50, 2)), KEY, **setting)
 
 
+@pytest.mark.slow
 def test_two_exponents_and_their_crossover():
     """Ballistic, then at rest: 2, then 0, crossing where the law bends; a walk does not cross."""
 

@@ -41,6 +41,7 @@ def test_diamond_square_is_the_algorithm(x64):
             surfaces.diamond_square(KEY, **{"levels": 3, **setting})
 
 
+@pytest.mark.slow
 def test_controls_and_interpolation(x64):
     surface = surfaces.diamond_square(KEY, 6)
     mixed = surfaces.shuffled_surface(KEY, surface, blur=4.0)
@@ -56,6 +57,7 @@ def test_controls_and_interpolation(x64):
     assert np.unravel_index(np.argmin(well), well.shape) == (16, 16)
 
 
+@pytest.mark.slow
 def test_walks_on_a_plane_and_in_a_bowl(x64):
     """Exact: drift η times the slope on a plane; on no slope, a random walk of variance σ²."""
     axis = jnp.linspace(-1, 1, 65)

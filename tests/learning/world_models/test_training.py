@@ -192,6 +192,7 @@ def test_the_other_gradient_of_the_actor_is_finite():
         assert max(float(jnp.abs(one - other).max()) for one, other in pairs) > 1e-5
 
 
+@pytest.mark.slow
 def test_gradients_of_the_penalties_are_finite_and_not_zero():
     """Of the spread and of the exponent; without a penalty nothing is added."""
     params = AGENT.init(KEY)
