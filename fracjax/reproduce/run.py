@@ -160,6 +160,7 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def _save(folder: Path, identity: dict[str, Any], kept: _Kept) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     parts = {name: as_document(rows)["rows"] for name, rows in kept.rows.items()}
     document = {"settings": identity, "figures": kept.figures, "parts": parts}
     text = json.dumps(document, indent=1, allow_nan=False)

@@ -192,7 +192,7 @@ def test_folders_that_hold_something_else(tmp_path, copied):
 def test_a_height_that_is_not_there_is_named_and_nothing_is_left(copied):
     folder, _ = copied
     message = error_of(run(folder, "--vtk", "--height", "loss"))
-    assert "must be one of value_0, value_1, done" in message
+    assert "must be one of done, value_0, value_1" in message
     assert not (folder / "scan.vts").exists()
 
 

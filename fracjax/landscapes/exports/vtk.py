@@ -123,7 +123,7 @@ def _lifted(
         msg = "Argument `height` must be None for a grid of three axes, but is given."
         raise ValueError(msg)
     if height not in arrays:
-        msg = f"Argument `height` must be one of {', '.join(arrays)}, but is {height!r}."
+        msg = f"Argument `height` must be one of {', '.join(sorted(arrays))}, but is {height!r}."
         raise ValueError(msg)
     values = arrays[height].values.astype(np.float64)
     finite = np.isfinite(values)
