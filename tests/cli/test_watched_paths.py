@@ -152,6 +152,7 @@ def test_a_damaged_path_is_one_line_and_exit_code_2(recorded):
         assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_a_view_holds_what_the_analyses_give(x64):
     path = in_memory()
     view = view_path(path, jax.random.key(0))

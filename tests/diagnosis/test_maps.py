@@ -93,6 +93,7 @@ def test_measured_exponents_follow_the_law(mapped):
     assert not mapped["jump_alarm"].any()
 
 
+@pytest.mark.slow
 def test_noise_is_that_of_the_reference_where_there_is_one():
     """A reference that is off by a known number: its square is the noise at the centre."""
     key, off = jax.random.key(0), np.array([0.1, 0.3])

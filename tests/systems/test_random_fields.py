@@ -33,6 +33,7 @@ def test_field_has_exactly_the_covariance_of_the_definition(shape, hurst, monkey
     np.testing.assert_allclose(covariance, exact, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_sum_of_motions_has_exactly_its_variogram(monkeypatch, x64):
     covariance = exact_covariance(
         lambda: random_fields.additive_fractional_motion(jax.random.key(0), (0.3, 0.8), (4, 5)),

@@ -89,6 +89,7 @@ def test_fractional_brownian_motion(hurst, num_points, size, weights):
     assert found.details["effective_coordinates"].mean() > 0.8 * size
 
 
+@pytest.mark.slow
 def test_surrogates_keep_what_they_say(x64):
     """Ends and steps; and a coordinate without noise relaxes as it did, exactly."""
     path = drifting(KEY, num_points=60)

@@ -35,6 +35,7 @@ def stacked(*objectives):
 # --- rough ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_gate_h4_weierstrass_landscapes():
     """Base 2 and 2.7, random phases, over 17 and 12 periods of the base."""
     truth = [(hurst, base) for base in (2.0, 2.7) for hurst in (0.3, 0.5, 0.8)]
@@ -138,6 +139,7 @@ def diverged(params, key):
     return jnp.nan * params["b"]
 
 
+@pytest.mark.slow
 def test_gate_h5_order_follows_the_smoothness():
     objective = stacked(quadratic, cubic, rounded_corners, linear, constant, diverged)
     estimate = holder_exponent(objective, PARAMS, jax.random.key(0), **WIDE)
@@ -229,6 +231,7 @@ def along(hurst, axis):
     return lambda x, key: signals.weierstrass(x[axis], hurst, base=2.3, key=jax.random.key(axis))
 
 
+@pytest.mark.slow
 def test_gate_h6_surfaces_and_anisotropic_mixes():
     """Isotropic: both axes alike. Mixed: random lines read the rougher axis, axes differ."""
 

@@ -73,6 +73,7 @@ def test_a_push_costs_what_the_linear_loop_says(x64, at_step):
     assert set(np.abs(signs)) == {1.0}
 
 
+@pytest.mark.slow
 def test_undisturbed_returns_are_those_of_a_rollout():
     """Bit for bit at σ = 0; termination and discount included."""
     environment = classic.cartpole_swingup(track_limit=0.6)

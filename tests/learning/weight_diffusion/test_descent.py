@@ -44,6 +44,7 @@ def test_layers_are_convolutions(x64):
     np.testing.assert_allclose(network.logits(params, images), expected, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_runs_descend_and_are_reproducible():
     """Paths follow the rule, runs of one seed share batches, and the loss falls."""
     images, labels = pictures()

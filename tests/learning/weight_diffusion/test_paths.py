@@ -34,6 +34,7 @@ def covered(estimate, truth):
     return np.mean((estimate.low < truth) & (truth < estimate.high))
 
 
+@pytest.mark.slow
 def test_pairs_of_a_straight_path(x64):
     """Exact: r = s for all pairs, at any speed; one step more breaks it, as documented."""
     speeds = jnp.cumsum(jax.random.uniform(KEY, (40,), minval=0.1, maxval=1.0))

@@ -89,6 +89,7 @@ def test_walks_on_a_plane_and_in_a_bowl(x64):
         walk_on_surface(KEY, jnp.zeros((4, 5)))
 
 
+@pytest.mark.slow
 def test_walkers_stay_inside():
     steep = 1e3 * surfaces.diamond_square(KEY, 5)
     found = jax.jit(lambda key: walk_on_surface(key, steep, num_walkers=4, num_steps=30))(KEY)
