@@ -16,6 +16,7 @@ import numpy as np
 import optax
 
 from fracjax._types import Estimate, Key
+from fracjax.estimators.intervals import student_quantile
 from fracjax.learning.path_trimming.transformation import pptb
 from fracjax.learning.policy_paths.analysis import PolicyPath, policy_path
 from fracjax.learning.policy_paths.walk_nulls import Walk
@@ -161,8 +162,7 @@ def _part(task: _Task, key: Key, size: Size) -> Findings:
             found = interquartile_mean(jnp.asarray(values), key, interval="student")
             rows.append(_interval(task.name, f"{quantity}, {label}", found))
             if one is not without:
-                gain = mean_and_error(values - base[quantity])
-                rows.append(describe(task.name, f"{quantity}, {label}: gain, per seed", gain))
+                rows.append(_gain(task.name, f"{quantity}, {label}: gain", values - base[quantity]))
     paths = _analyse(without, key, _SIZES[size])
     rows += _departures(task.name, paths)
     first = jax.tree.map(lambda leaf: leaf[0], paths["shuffled"])
@@ -189,6 +189,14 @@ def _scores(run: RecordedRun) -> dict[str, np.ndarray]:
 def _interval(name: str, quantity: str, found: Estimate) -> Row:
     row = describe(name, quantity, (float(found.value), float(found.stderr)))
     return dataclasses.replace(row, low=float(found.low), high=float(found.high))
+
+
+def _gain(name: str, quantity: str, gains: np.ndarray) -> Row:
+    """Average the gains of the seeds, which share their environments with the run without."""
+    mean, error = mean_and_error(gains)
+    width = float(student_quantile(len(gains) - 1, len(gains) - 1)) * error
+    row = describe(name, f"{quantity}, mean over seeds, Student's interval", (mean, error))
+    return dataclasses.replace(row, low=mean - width, high=mean + width)
 
 
 def _same_until_trimmed(

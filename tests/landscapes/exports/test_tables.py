@@ -180,7 +180,7 @@ def test_settings_that_cannot_be(tmp_path):
         write_csv(data, path, block_size=0)
     with pytest.raises(ValueError, match="`dataset` must have at most 3 axes"):
         write_vts(dataset((3, 2, 2, 2)), path)
-    with pytest.raises(ValueError, match="`height` must be one of value, done"):
+    with pytest.raises(ValueError, match="`height` must be one of done, value"):
         write_vts(data, path, height="loss")
     with pytest.raises(ValueError, match="`height` must be None"):
         write_vts(dataset((3, 2, 2)), path, height="value")
