@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, SupportsFloat
 
 __all__ = ["Findings", "Row", "compare", "describe", "with_error"]
 
@@ -57,8 +57,8 @@ class Findings:
 def compare(
     system: str,
     quantity: str,
-    computed: tuple[float, float],
-    reference: tuple[float, float, str],
+    computed: tuple[SupportsFloat, SupportsFloat],
+    reference: tuple[SupportsFloat, SupportsFloat, str],
     *,
     systematic: float = 0.0,
     quantile: float = 1.96,
@@ -74,8 +74,8 @@ def compare(
             example; it enters z and the interval.
         quantile: Half width of the interval in standard errors.
     """
-    value, stderr = computed
-    expected, uncertainty, source = reference
+    value, stderr = float(computed[0]), float(computed[1])  # JSON knows no NumPy scalars
+    expected, uncertainty, source = float(reference[0]), float(reference[1]), reference[2]
     error = math.hypot(stderr, systematic)
     scale = math.sqrt(error**2 + uncertainty**2 + (_ROUNDING * max(abs(expected), 1.0)) ** 2)
     z = (value - expected) / scale
@@ -94,9 +94,9 @@ def compare(
     )
 
 
-def describe(system: str, quantity: str, computed: tuple[float, float]) -> Row:
+def describe(system: str, quantity: str, computed: tuple[SupportsFloat, SupportsFloat]) -> Row:
     """Report a (value, standard error) that has no reference: not to be counted as agreeing."""
-    value, stderr = computed
+    value, stderr = float(computed[0]), float(computed[1])
     return Row(
         system=system,
         quantity=quantity,

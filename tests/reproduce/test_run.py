@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from fracjax.reproduce.experiments import Experiment, experiments
@@ -39,6 +40,14 @@ def test_exact_numbers_need_only_rounding_and_nan_never_agrees():
     assert compare("s", "q", (math.log(2) + 1e-13, 0.0), (math.log(2), 0.0, "exact")).agrees
     assert not compare("s", "q", (math.log(2) + 1e-7, 0.0), (math.log(2), 0.0, "exact")).agrees
     assert not compare("s", "q", (math.nan, 0.1), (1.0, 0.1, "exact")).agrees
+
+
+def test_rows_of_single_precision_are_written(tmp_path):
+    single = np.float32(0.5), np.float32(0.25)
+    rows = [compare("s", "q", single, (*single, "exact")), describe("s", "q", single)]
+    toy = Experiment("toy", "", {"a": lambda key, size: rows})
+    assert [row.value for row in run(toy, folder=tmp_path)] == [0.5, 0.5]
+    assert json.loads((tmp_path / "rows.json").read_text())["parts"]["a"][0]["value"] == 0.5
 
 
 def test_a_killed_run_goes_on(tmp_path):
