@@ -1,8 +1,9 @@
 """Policies that learn with and without trimming, and their paths beside random walks.
 
-TD3 and PPO of rejax on Brax, its double DQN on MinAtar. The paper trains for 500 000 updates
-of the policy (1 M steps), keeps 2000 snapshots and trims every 1000 updates at least; what a CPU
-has time for is a hundredth of that, and its window and interval are a tenth.
+TD3, SAC and PPO of rejax on Brax's environments (Brax's own training takes no optimiser), its
+double DQN on MinAtar. The paper trains for 500 000 updates of the policy (1 M steps), keeps 2000
+snapshots and trims every 1000 updates at least; what a CPU has time for is a hundredth of that,
+and its window and interval are a tenth.
 """
 
 import dataclasses
@@ -309,7 +310,9 @@ _PPO = {"num_envs": 16, "num_steps": 40, "num_minibatches": 5, "num_epochs": 5}
 _TASKS = {
     "TD3, inverted pendulum": _brax("inverted_pendulum", "td3", **_TD3),
     "TD3, inverted double pendulum": _brax("inverted_double_pendulum", "td3", **_TD3),
+    "SAC, inverted pendulum": _brax("inverted_pendulum", "sac", **_TD3),
     "PPO, inverted pendulum": _brax("inverted_pendulum", "ppo", **_PPO),
+    "PPO, inverted double pendulum": _brax("inverted_double_pendulum", "ppo", **_PPO),
     "double DQN, Breakout": _minatar("Breakout", buffer_size=10_000),
 }
 PARTS: dict[str, Part] = {name: functools.partial(_part, task) for name, task in _TASKS.items()}
