@@ -20,6 +20,7 @@ __all__ = [
     "heaviside",
     "multifractal_random_walk",
     "stable_flight",
+    "stable_jump",
     "takagi",
     "weierstrass",
     "weierstrass_field",
@@ -266,6 +267,20 @@ def heaviside(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.where(x < 0, 0, 1).astype(x.dtype)
 
 
+def stable_jump(
+    angle: Float[Array, " n"], wait: Float[Array, " n"], stability: float | Float[Array, ""]
+) -> Float[Array, " n"]:
+    """Turn uniform angles in (-π/2, π/2) and exponential waits into stable variables.
+
+    π/2 in single precision lies beyond π/2, where the cosine is negative and its power NaN, and a
+    wait may be 0: about one draw in 2^23. Both are kept within what their draws resolve.
+    """
+    limit = np.nextafter(np.asarray(math.pi / 2, angle.dtype), np.asarray(0, angle.dtype))
+    angle, wait = jnp.clip(angle, -limit, limit), jnp.maximum(wait, jnp.finfo(wait.dtype).eps / 2)
+    tilt = (jnp.cos((1 - stability) * angle) / wait) ** ((1 - stability) / stability)
+    return jnp.sin(stability * angle) / jnp.cos(angle) ** (1 / stability) * tilt
+
+
 def stable_flight(
     key: Key, stability: float, num_points: int, *, spacing: float = 1.0
 ) -> Float[Array, " num_points"]:
@@ -293,7 +308,5 @@ def stable_flight(
     limit = math.pi / 2
     angle = jax.random.uniform(angles, shape, dtype, minval=-limit, maxval=limit)
     wait = jax.random.exponential(waits, shape, dtype)
-    tilt = (jnp.cos((1 - stability) * angle) / wait) ** ((1 - stability) / stability)
-    jumps = jnp.sin(stability * angle) / jnp.cos(angle) ** (1 / stability) * tilt
-    steps = spacing ** (1 / stability) * jumps
+    steps = spacing ** (1 / stability) * stable_jump(angle, wait, stability)
     return jnp.concatenate([jnp.zeros(1, dtype), jnp.cumsum(steps)])

@@ -168,6 +168,13 @@ def test_cusp_and_step():
     chex.assert_trees_all_close(signals.heaviside(x), jnp.array([0.0, 1.0, 1.0]))
 
 
+@pytest.mark.parametrize("stability", [0.7, 1.0, 1.5, 2.0])
+def test_jumps_of_the_ends_of_the_draws_are_finite(stability):
+    limit = jnp.float32(math.pi / 2)  # beyond π/2
+    jumps = signals.stable_jump(jnp.array([-limit, limit]), jnp.array([0.0, 0.0]), stability)
+    assert jnp.isfinite(jumps).all()
+
+
 @pytest.mark.parametrize("stability", [1.0, 1.5])
 def test_flight_has_the_stable_characteristic_function(stability, x64):
     path = signals.stable_flight(jax.random.key(4), stability, 40_001, spacing=0.5)
