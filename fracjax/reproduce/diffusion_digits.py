@@ -48,7 +48,7 @@ from fracjax.reproduce import diffusion_digit_figures as figures
 from fracjax.reproduce.diffusion_digit_figures import groups_of
 from fracjax.reproduce.diffusion_published import LEARNING_RATES, SOURCE
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import mean_and_error
+from fracjax.reproduce.fractal_rows import mean_of_few
 from fracjax.reproduce.rows import Findings, Row, compare, describe
 
 __all__ = ["PARTS"]
@@ -170,7 +170,7 @@ def _over_seeds(estimate: Estimate, members: np.ndarray, segment: int) -> tuple[
     values = values[np.isfinite(values)]
     if len(values) < 2:
         return math.nan, math.nan
-    return mean_and_error(values)
+    return mean_of_few(values)
 
 
 def _rows(name: str, found: dict[str, Any], members: np.ndarray) -> list[Row]:
@@ -185,19 +185,17 @@ def _rows(name: str, found: dict[str, Any], members: np.ndarray) -> list[Row]:
                 values = np.asarray(pair[which == "long"].value)[members]
                 own = np.asarray(found[which].value)[members, segment]
                 title = f"exponent at {window}, {label} segment, minus that of {null}"
-                rows.append(describe(name, title, mean_and_error(own - values)))
+                rows.append(describe(name, title, mean_of_few(own - values)))
         crossover = np.log(np.asarray(found["crossover"].value)[members, segment])
         crossover = crossover[np.isfinite(crossover)]
         if len(crossover) > 1:
             title = f"ln crossover lag, {label} segment ({len(crossover)} runs that have one)"
-            rows.append(describe(name, title, mean_and_error(crossover)))
-        contour = mean_and_error(found["contour"][members, segment])
+            rows.append(describe(name, title, mean_of_few(crossover)))
+        contour = mean_of_few(found["contour"][members, segment])
         rows.append(describe(name, f"exponent of r² on contour length, {label} segment", contour))
     rows.append(describe(name, "loss on all images at the end", _loss(found, members)))
     rows.append(
-        describe(
-            name, "H0 dimension of the last segment", mean_and_error(found["dimension"][members])
-        )
+        describe(name, "H0 dimension of the last segment", mean_of_few(found["dimension"][members]))
     )
     roughness = [
         float(series_holder_exponent(np.asarray(found["losses"][run])).value) for run in members
@@ -205,12 +203,12 @@ def _rows(name: str, found: dict[str, Any], members: np.ndarray) -> list[Row]:
     finite = np.array([value for value in roughness if math.isfinite(value)])
     if len(finite) > 1:
         title = f"Hölder exponent of the loss along the path ({len(finite)} runs)"
-        rows.append(describe(name, title, mean_and_error(finite)))
+        rows.append(describe(name, title, mean_of_few(finite)))
     return rows
 
 
 def _loss(found: dict[str, Any], members: np.ndarray) -> tuple[float, float]:
-    return mean_and_error(found["losses"][members, -1])
+    return mean_of_few(found["losses"][members, -1])
 
 
 def _beside_published(
@@ -250,13 +248,13 @@ def _comparisons(name: str, found: dict[str, Any], runs: Runs) -> list[Row]:
             name,
             f"exponent 2, first segment, η {fast[0]:g} minus η {slow[0]:g}, same seeds"
             " (published: negative)",
-            mean_and_error(change),
+            mean_of_few(change),
         )
     )
     for rate, members in own:
         change = values[members, -1] - values[members, 0]
         title = f"exponent 2, last minus first segment, η {rate:g} (published: negative)"
-        rows.append(describe(name, title, mean_and_error(change)))
+        rows.append(describe(name, title, mean_of_few(change)))
     return rows
 
 
@@ -294,7 +292,7 @@ def _noise(key: Key, size: Size) -> Findings:
             ("median α by characteristic function", lambda t: np.median(t.characteristic.value)),
         ):
             values = np.array([float(pick(tails)) for tails in found])
-            rows.append(describe(title, quantity, mean_and_error(values)))
+            rows.append(describe(title, quantity, mean_of_few(values)))
         flagged = float(np.mean([int(tails.flattened.status) != int(Status.OK) for tails in found]))
         rows.append(describe(title, "share of strung values that are flagged", (flagged, 0.0)))
         shown[f"{label}, by coordinate"] = found[0].by_coordinate
@@ -334,7 +332,7 @@ def _landscape(key: Key, size: Size) -> list[Row]:
         rows.append(describe(name, "share of seeds with an exponent along directions", usable))
         if len(found) > 1:
             title = f"Hölder exponent along directions ({capped} at the cap: smooth)"
-            rows.append(describe(name, title, mean_and_error(np.array(found))))
+            rows.append(describe(name, title, mean_of_few(np.array(found))))
     return rows
 
 

@@ -17,13 +17,12 @@ import numpy as np
 import optax
 
 from fracjax._types import Estimate, Key
-from fracjax.estimators.intervals import student_quantile
 from fracjax.learning.path_trimming.transformation import pptb
 from fracjax.learning.policy_paths.analysis import PolicyPath, policy_path
 from fracjax.learning.policy_paths.walk_nulls import Walk
 from fracjax.learning.robustness.interquartile import interquartile_mean
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import mean_and_error
+from fracjax.reproduce.fractal_rows import mean_of_few
 from fracjax.reproduce.rows import Findings, Row, compare, describe
 from fracjax.rl import envs
 from fracjax.rl.recorded_training import (
@@ -159,11 +158,16 @@ def _part(task: _Task, key: Key, size: Size) -> Findings:
     labelled |= {f"r_t={kept}, p_b={boost:g}": one for (kept, boost), one in grid.items()}
     base = _scores(without)
     for label, one in labelled.items():
+        finite = (_finite_at_the_end(one), 0.0)
+        rows.append(
+            describe(task.name, f"seeds with finite parameters at the end, {label}", finite)
+        )
         for quantity, values in _scores(one).items():
             found = interquartile_mean(jnp.asarray(values), key, interval="student")
             rows.append(_interval(task.name, f"{quantity}, {label}", found))
             if one is not without:
-                rows.append(_gain(task.name, f"{quantity}, {label}: gain", values - base[quantity]))
+                gain = mean_of_few(values - base[quantity])
+                rows.append(describe(task.name, f"{quantity}, {label}: gain, per seed", gain))
     paths = _analyse(without, key, _SIZES[size])
     rows += _departures(task.name, paths)
     first = jax.tree.map(lambda leaf: leaf[0], paths["shuffled"])
@@ -181,6 +185,11 @@ def _part(task: _Task, key: Key, size: Size) -> Findings:
     )
 
 
+def _finite_at_the_end(run: RecordedRun) -> float:
+    last = [leaf[:, -1].reshape(len(leaf), -1) for leaf in jax.tree.leaves(run.snapshots)]
+    return float(jnp.isfinite(jnp.concatenate(last, axis=1)).all(axis=1).mean())
+
+
 def _scores(run: RecordedRun) -> dict[str, np.ndarray]:
     """Score, the best evaluation, and AUC, the mean of all, of every seed."""
     means = np.asarray(run.returns, float).mean(axis=-1)[:, 1:]
@@ -190,14 +199,6 @@ def _scores(run: RecordedRun) -> dict[str, np.ndarray]:
 def _interval(name: str, quantity: str, found: Estimate) -> Row:
     row = describe(name, quantity, (float(found.value), float(found.stderr)))
     return dataclasses.replace(row, low=float(found.low), high=float(found.high))
-
-
-def _gain(name: str, quantity: str, gains: np.ndarray) -> Row:
-    """Average the gains of the seeds, which share their environments with the run without."""
-    mean, error = mean_and_error(gains)
-    width = float(student_quantile(len(gains) - 1, len(gains) - 1)) * error
-    row = describe(name, f"{quantity}, mean over seeds, Student's interval", (mean, error))
-    return dataclasses.replace(row, low=mean - width, high=mean + width)
 
 
 def _same_until_trimmed(
@@ -211,13 +212,13 @@ def _same_until_trimmed(
             jax.tree.leaves(without.snapshots), jax.tree.leaves(fixed.snapshots), strict=True
         )
     )
-    after = max(
-        float(jnp.abs(mine[:, before:] - theirs[:, before:]).max())
+    changed = any(
+        bool((mine[:, before:] != theirs[:, before:]).any())
         for mine, theirs in zip(
             jax.tree.leaves(without.snapshots), jax.tree.leaves(fixed.snapshots), strict=True
         )
     )
-    value = difference if after > 0 else float("nan")  # a trimming that does nothing is no test
+    value = difference if changed else float("nan")  # a trimming that does nothing is no test
     source = "definition: nothing happens before a trimming"
     quantity = "largest difference before the first trimming"
     return compare(task.name, quantity, (value, 0.0), (0.0, 0.0, source))
@@ -253,10 +254,10 @@ def _departures(name: str, paths: Mapping[str, Mapping[str, PolicyPath]]) -> lis
     for layer, one in layers.items():
         place = list(one.svd.shares).index(0.8)
         count = np.asarray(one.svd.dimensionality, float)[:, place]
-        rows.append(describe(name, f"D(.8), {layer}", mean_and_error(count)))
+        rows.append(describe(name, f"D(.8), {layer}", mean_of_few(count)))
         for walk, text in nulls.items():
             band = paths[walk][layer].null.dimensionality
-            middle = mean_and_error(np.asarray(band.median, float)[:, place])
+            middle = mean_of_few(np.asarray(band.median, float)[:, place])
             rows.append(describe(name, f"D(.8), {layer}: {text}", middle))
             below = np.asarray(one.svd.dimensionality)[:, place] < np.asarray(band.low)[:, place]
             rows.append(describe(name, f"D(.8), {layer}: seeds below {text}", (below.mean(), 0.0)))
@@ -270,7 +271,7 @@ def _departures(name: str, paths: Mapping[str, Mapping[str, PolicyPath]]) -> lis
         outside = float(np.asarray(band.departs(whole.svd.detour))[:, index].mean())
         rows.append(describe(name, f"detour {index + 1}: share of seeds outside", (outside, 0.0)))
     for layer, one in layers.items():
-        gini = mean_and_error(np.asarray(one.changes.gini, float))
+        gini = mean_of_few(np.asarray(one.changes.gini, float))
         rows.append(describe(name, f"Gini of accumulated change, {layer}", gini))
     return rows
 

@@ -5,8 +5,10 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from fracjax.reproduce.experiments import Experiment, experiments
+from fracjax.reproduce.fractal_rows import mean_of_few
 from fracjax.reproduce.references import measured, parts
 from fracjax.reproduce.rows import Findings, compare, describe
 from fracjax.reproduce.run import as_document, run
@@ -40,6 +42,13 @@ def test_exact_numbers_need_only_rounding_and_nan_never_agrees():
     assert compare("s", "q", (math.log(2) + 1e-13, 0.0), (math.log(2), 0.0, "exact")).agrees
     assert not compare("s", "q", (math.log(2) + 1e-7, 0.0), (math.log(2), 0.0, "exact")).agrees
     assert not compare("s", "q", (math.nan, 0.1), (1.0, 0.1, "exact")).agrees
+
+
+def test_means_of_few_have_students_interval():
+    values = np.array([1.0, 2.0, 4.0, 4.5, 6.0])
+    row = describe("s", "q", mean_of_few(values))
+    exact = scipy.stats.t.interval(0.95, 4, values.mean(), scipy.stats.sem(values))
+    assert (row.low, row.high) == pytest.approx(exact)
 
 
 def test_rows_of_single_precision_are_written(tmp_path):
