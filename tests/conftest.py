@@ -11,13 +11,15 @@ from jaxtyping import install_import_hook
 # Workers share a GPU, if there is one.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
-# Compiling is most of the time. XLA's older way of emitting CPU code takes a third less of it, and
-# no test here is about the code; the slow tests, as users do, take the default. A later jaxlib may
-# not know the flag, and a process that names an unknown one ends.
+# Compiling is most of the time. XLA's older way of emitting CPU code takes a third less of it,
+# fewer optimisations another eighth, and no test here is about the code; the slow tests, as users
+# do, take the default. A later jaxlib may not know a flag, and a process that names an unknown one
+# ends.
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 if jaxlib.version.__version_info__ < (0, 11) and WORKER == "alone" and "slow" not in sys.argv:
     # Workers inherit it.
-    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+    flags = ("--xla_cpu_use_fusion_emitters=false", "--xla_backend_optimization_level=1")
+    os.environ.setdefault("XLA_FLAGS", " ".join(flags))
 
 # Before anything of the package is imported: shapes in signatures are checked in the tests.
 install_import_hook("fracjax", "beartype.beartype")
@@ -27,7 +29,7 @@ import pytest  # noqa: E402
 
 # At least two, also on one core: results must not depend on their number.
 jax.config.update("jax_num_cpu_devices", max(2, os.cpu_count() or 1))
-MOST_MAPS = 20_000
+MOST_MAPS = 35_000
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -68,6 +68,7 @@ def watch(
     follow: Annotated[
         bool, typer.Option(help="Follow a run that another process is writing.")
     ] = True,
+    member: Annotated[int, typer.Option(help="Which of several seeds recorded in one path.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder of the run. [default: ENV-run]")] = None,
     seed: Annotated[int, typer.Option(help="Seed of training, states and lines.")] = 0,
     quick: Annotated[bool, typer.Option(help="A tenth of the steps: a first look.")] = False,
@@ -110,6 +111,7 @@ def watch(
             horizon=horizon,
             budget=budget,
             seed=seed,
+            member=member,
             compilation_cache=compilation_cache,
         )
     else:

@@ -29,6 +29,7 @@ def read_run(
     horizon: int | None,
     budget: float,
     seed: int,
+    member: int = 0,
     compilation_cache: bool,
 ) -> dict[str, Any]:
     """Follow a run, or look at its snapshots, and at the path of its parameters."""
@@ -36,7 +37,7 @@ def read_run(
     from fracjax.diagnosis.watching import read_configuration, read_state
     from fracjax.rl.snapshots import has_begun
 
-    path = find_path(folder, seed)
+    path = find_path(folder, seed, member)
     if path is not None:
         configure_jax("float64", compilation_cache=compilation_cache)
     with live_view(below=path) as show:

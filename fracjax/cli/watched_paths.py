@@ -32,10 +32,11 @@ class FollowedPath:
         folder: Folder of the run, where page and picture are written.
         store: Folder of the path.
         seed: Draws the random walks behind the bands.
+        member: Which of several runs in one store, trained under `vmap`, is analysed.
     """
 
-    def __init__(self, folder: Path, store: Path, seed: int):
-        self.folder, self.store, self._seed = folder, store, seed
+    def __init__(self, folder: Path, store: Path, seed: int, member: int = 0):
+        self.folder, self.store, self._seed, self._member = folder, store, seed, member
         self.path: RecordedPath | None = None
         self.view: PathView | None = None
         self.files: list[Path] = []
@@ -68,7 +69,7 @@ class FollowedPath:
         count = len(self.path)
         seen = -1 if self.view is None else len(self.view.path)
         if count >= _GROWTH * seen or (final and count != seen) or self.view is None:
-            self.view = view_path(self.path, jax.random.key(self._seed))
+            self.view = view_path(self.path, jax.random.key(self._seed), member=self._member)
         elif not final:
             return
         now = (len(self.view.path), self._state)
@@ -102,12 +103,12 @@ class FollowedPath:
         return f"{self.store}: {self._state}, {len(self.path):,} snapshots{more}"
 
 
-def find_path(folder: Path, seed: int) -> FollowedPath | None:
+def find_path(folder: Path, seed: int, member: int = 0) -> FollowedPath | None:
     """Find the path of a run: the folder itself, or `path.zarr` in it."""
     from fracjax.learning.paths.store import find_store
 
     store = find_store(folder)
-    return None if store is None else FollowedPath(folder, store, seed)
+    return None if store is None else FollowedPath(folder, store, seed, member)
 
 
 def path_panel(view: "PathView", *, line: str) -> RenderableType:

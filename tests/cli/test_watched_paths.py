@@ -46,6 +46,13 @@ def recorded(tmp_path):
     return tmp_path / "run"
 
 
+def test_a_seed_that_is_not_in_the_path_is_named(recorded):
+    result = run(recorded, "--member", 3)
+    assert result.exit_code == 2
+    assert "`member` must be one of 1 seeds, but is 3" in result.output
+    assert not (recorded / "path.html").exists()
+
+
 def test_a_recorded_path_is_shown_in_terminal_page_and_json(recorded):
     result = run(recorded, "--json")
     assert result.exit_code == 0, result.output

@@ -64,7 +64,7 @@ class PathView:
 
     Attributes:
         path: What it was made of, one seed of it.
-        seeds: Seeds in the store; the view is of the first.
+        seeds: Seeds in the store; the view is of one of them.
         num_decomposed: Snapshots behind `layers`.
         spacing: Steps of training between two of them, on average.
         layers: Changes, decomposition and null by layer, the whole network last and named
@@ -91,6 +91,7 @@ def view_path(
     max_layers: int = 6,
     max_bytes: int = 2**28,
     num_draws: int = 39,
+    member: int = 0,
 ) -> PathView:
     """Compute what there is to see of a path, whole or as far as it has come.
 
@@ -101,19 +102,26 @@ def view_path(
     snapshots, 5 s to compile for each number of them: do not call it at every snapshot.
 
     Args:
-        path: As loaded; of several seeds, the first is viewed.
+        path: As loaded; of several seeds, one is viewed.
         key: Draws the null.
         max_snapshots: Most snapshots that are decomposed.
         max_diffusion_snapshots: Most snapshots whose displacements are averaged.
         max_layers: Most layers beside the whole network, the largest ones.
         max_bytes: Most bytes of either.
         num_draws: Random walks behind a band, see `walk_null`.
+        member: Which of several seeds.
+
+    Raises:
+        ValueError: If there is no such seed.
     """
+    if not 0 <= member < (path.num_seeds or 1):
+        msg = f"Argument `member` must be one of {path.num_seeds or 1} seeds, but is {member}."
+        raise ValueError(msg)
     seeds = 1 if path.num_seeds is None else path.num_seeds
-    one = path if path.num_seeds is None else path.seed(0)
+    one = path if path.num_seeds is None else path.seed(member)
     notes = []
     if seeds > 1:
-        notes.append(f"seed 0 of {seeds}")
+        notes.append(f"seed {member} of {seeds}")
     fits = max(max_bytes // max(one.nbytes // max(len(one), 1), 1), _FEWEST)
     count = min(len(one), max_snapshots, fits)
     if count >= _FEWEST:  # few sizes, as every one is a program to compile

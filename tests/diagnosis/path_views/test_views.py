@@ -18,6 +18,24 @@ from fracjax.learning.paths.reading import buffered_path, path_in_memory
 KEY = jax.random.key(0)
 
 
+def test_one_of_several_seeds_is_viewed():
+    trees = [walk(seed=seed, dense=(4, 5)) for seed in (1, 2)]
+    start = jax.tree.map(lambda leaf: leaf[0], trees[0])
+
+    def record(tree):
+        buffer = path_buffer(start, capacity=ROWS)
+        return buffer.record(0, jax.tree.map(lambda leaf: leaf[3], tree))
+
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+    path = buffered_path(jax.vmap(record)(both))
+    for member in (0, 1):
+        view = view_path(path, KEY, member=member)
+        assert f"seed {member} of 2" in view.notes
+        np.testing.assert_array_equal(view.path.values, path.values[member])
+    with pytest.raises(ValueError, match="`member` must be one of 2 seeds, but is 2"):
+        view_path(path, KEY, member=2)
+
+
 @pytest.mark.slow
 def test_projections_of_many_seeds_show_no_changes_of_parameters():
     """Rows of the same width as above, from a buffer: the first of two seeds is viewed."""
