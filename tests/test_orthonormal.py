@@ -64,7 +64,12 @@ def test_zero_rows_stay_finite(method):
 
 
 @pytest.mark.parametrize(
-    ("method", "count"), [("gram-schmidt", 5), ("cholesky", 11), ("householder", 11)]
+    ("method", "count"),
+    [
+        ("gram-schmidt", 5),
+        pytest.param("cholesky", 11, marks=pytest.mark.slow),
+        ("householder", 11),
+    ],
 )
 def test_the_derivative_matches_finite_differences_in_both_modes(method, count, x64):
     """Central differences of step 1e-6: the truncation is 1e-10 or less."""

@@ -53,7 +53,7 @@ def test_jvp_error_is_small_for_a_smooth_step_and_large_for_a_wrong_derivative(x
     assert tangent.jvp_error(wrong, jnp.array([0.3, 0.4]), KEY) > 0.05
 
 
-@pytest.mark.parametrize("count", [2, 10])
+@pytest.mark.parametrize("count", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_coordinates_measure_the_same_growth_in_a_redundant_state(count, x64):
     """A state that stores its coordinates twice, scaled, grows like the plain one."""
     size = 12

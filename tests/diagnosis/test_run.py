@@ -131,6 +131,7 @@ def test_diverged_points_are_counted_and_do_not_stop_the_run():
     assert int(found.by_discount[0].holder.details["directions_used"]) < 16
 
 
+@pytest.mark.slow
 def test_a_horizon_too_short_for_the_chaos_is_undecided():
     """λT = 3.9: everything below e^-3.9 is smooth, though λ predicts α = 0.16."""
     problem = tent_problem((0.9,), 6)

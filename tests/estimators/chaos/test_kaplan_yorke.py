@@ -74,6 +74,7 @@ def test_errors_are_those_of_replicates_and_intervals_cover(x64):
         assert 0.8 < estimate.stderr.mean() / estimate.value.std(ddof=1) < 1.2
 
 
+@pytest.mark.slow
 def test_a_diverged_spectrum_passes_its_status_on():
     spectrum = lyapunov_spectrum(maps.henon(), jnp.array([5.0, 5.0]), num_steps=200)
     for function in (kaplan_yorke_dimension, entropy_bound):

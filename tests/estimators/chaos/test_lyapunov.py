@@ -319,7 +319,7 @@ def test_every_method_gives_the_same_exponents(method, x64):
     assert estimate.details["method"] == method
 
 
-@pytest.mark.parametrize("count", [1, 16])
+@pytest.mark.parametrize("count", [1, pytest.param(16, marks=pytest.mark.slow)])
 def test_gradients_match_finite_differences(count, x64):
     """A stable tanh network of gain .7, so that differences of step 1e-5 are exact to 1e-9."""
     size = 80

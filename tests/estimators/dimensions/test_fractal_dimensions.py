@@ -194,6 +194,7 @@ ESTIMATORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_jit_vmap_dtype_and_bad_data(name):
     """jit is eager, a batch is a loop, float32 is float64 to a tenth of an error."""

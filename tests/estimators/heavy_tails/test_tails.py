@@ -49,6 +49,7 @@ def test_stable_laws(x64, stability):
         assert spread / 1.5 < found.stderr.mean() < 1.5 * spread
 
 
+@pytest.mark.slow
 def test_unequal_coordinates_fake_heavy_tails():
     """Gaussian, so α = 2: flattened it reads near 1 and says so, by coordinate it reads 2."""
 

@@ -72,6 +72,7 @@ def test_katz_depends_on_the_number_of_samples():
     assert means[1] - means[0] > 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_jit_vmap_dtype_and_bad_data(name):
     run = quietly(FUNCTIONS[name])

@@ -101,6 +101,7 @@ def test_directions_are_told_apart():
     assert np.mean((estimate.low < 2.8) & (estimate.high > 2.8)) > 0.75
 
 
+@pytest.mark.slow
 def test_the_median_resists_a_cliff():
     """One row lifted: the mean reads a rougher surface, the median stays within its error."""
     smooth = surface(64, 0.7)

@@ -98,6 +98,7 @@ def test_tent_map_return_follows_the_law():
         assert abs(measured - reference) < 0.02
 
 
+@pytest.mark.slow
 def test_several_objectives_at_once_equal_each_alone():
     key, alone = jax.random.key(4), RETURNS[2]
     joint = holder_exponent(together(*RETURNS), jnp.asarray(0.5), key, **TENT)
@@ -313,6 +314,7 @@ def wavy(params, key):
     return FIELD(params, key) + 0.1 * wave
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("common_random_numbers", [True, False])
 def test_replicates_leave_the_mean_objective(common_random_numbers):
     estimate = holder_exponent(

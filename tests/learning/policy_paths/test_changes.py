@@ -85,6 +85,7 @@ def test_a_walk_has_its_laws(growing):
     assert np.abs(coordinate_detour_cdf(ordered, number) - shares).max() < 0.02
 
 
+@pytest.mark.slow
 def test_batches_equal_single_paths_and_precisions_agree(x64):
     paths = jnp.cumsum(jax.random.normal(KEY, (3, 30, 50)), axis=1)
     single = [path_changes(path) for path in paths]

@@ -221,6 +221,7 @@ def test_gradients_of_the_penalties_are_finite_and_not_zero():
     assert not any(leaf.any() for leaf in jax.tree.leaves(flat))
 
 
+@pytest.mark.slow
 def test_the_exponent_of_imagination_is_that_of_the_penalty():
     """The same tangents: the analysis and the penalty agree belief by belief."""
     params = AGENT.init(KEY)
