@@ -15,7 +15,8 @@ FOLDERS = sorted(path.parent for path in RESULTS.glob("*/rows.json"))
 
 def test_there_are_results():
     assert {folder.name for folder in FOLDERS} <= set(experiments())
-    assert {"fractal", "remedies", "robustness"} <= {folder.name for folder in FOLDERS}
+    present = {folder.name for folder in FOLDERS}
+    assert {"fractal", "remedies", "robustness", "ladder", "diffusion", "langevin"} <= present
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
