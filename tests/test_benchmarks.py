@@ -207,3 +207,36 @@ def test_a_script_runs_and_writes_its_numbers(script: str, part: str, tmp_path: 
     assert all(isinstance(said, str) for said in result["packages"].values())
     if result["packages"]["torch"] == "not installed":
         assert "PyTorch: not installed" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_ways_to_measure_checkpoints_agree(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    command = [sys.executable, FOLDER / "network_metrics.py", "--quick", "--json", path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(path.read_text())
+    (section,) = result["sections"]
+    # Differences of shares and of ranks: all ways compute the same numbers.
+    assert max(section["largest relative difference"].values()) < 1e-3
+    ways = {row["way"] for row in section["rows"]}
+    assert {"vmapped", "compiled loop", "uncompiled loop"} <= ways
+    assert ("PyTorch loop" in ways) == (result["packages"]["torch"] != "not installed")
+    assert "PyTorch" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_curvature_benchmark_runs_and_its_sides_agree(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    command = [sys.executable, FOLDER / "curvature.py", "--quick", "--json", path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr  # it fails where packages disagree
+    result = json.loads(path.read_text())
+    methods = {row["method"]: row for row in result["lanczos"]["rows"]}
+    assert {"fracjax", "fracjax, no basis"} <= set(methods)
+    assert methods["fracjax"]["copies of the largest"] == 1
+    assert result["density"]["rows"][0]["method"] == "fracjax"
+    works = {row["work"] for row in result["product"]["rows"]}
+    assert {"one product", "product in a loop"} <= works
+    if result["packages"]["torch"] == "not installed":
+        assert "PyTorch: not installed" in done.stdout

@@ -21,6 +21,28 @@ from fracjax.learning.gradient_estimates.samplers import smoothed_gradient as sm
 from fracjax.learning.gradient_estimates.score_function import (
     score_function_gradient as score_function_gradient,
 )
+from fracjax.learning.interventions.continual_backprop import (
+    continual_backprop as continual_backprop,
+)
+from fracjax.learning.interventions.decay import l2_to_init as l2_to_init
+from fracjax.learning.interventions.decay import plain_adam as plain_adam
+from fracjax.learning.interventions.decay import tuned_adam as tuned_adam
+from fracjax.learning.interventions.decay import weight_decay as weight_decay
+from fracjax.learning.interventions.intervene import Intervention as Intervention
+from fracjax.learning.interventions.intervene import intervene as intervene
+from fracjax.learning.interventions.layers import UnitLayer as UnitLayer
+from fracjax.learning.interventions.layers import fresh_parameters as fresh_parameters
+from fracjax.learning.interventions.layers import sequential_layers as sequential_layers
+from fracjax.learning.interventions.redo import recycle_dormant as recycle_dormant
+from fracjax.learning.interventions.redo import redo as redo
+from fracjax.learning.interventions.resets import last_layer_reset as last_layer_reset
+from fracjax.learning.interventions.resets import reset_layers as reset_layers
+from fracjax.learning.interventions.resets import shrink_and_perturb as shrink_and_perturb
+from fracjax.learning.interventions.resets import shrinking as shrinking
+from fracjax.learning.interventions.spectral_norm import normalize_kernels as normalize_kernels
+from fracjax.learning.interventions.two_hot import CategoricalSupport as CategoricalSupport
+from fracjax.learning.interventions.two_hot import linear_support as linear_support
+from fracjax.learning.interventions.two_hot import symlog_support as symlog_support
 from fracjax.learning.langevin_sampling.calibration import Calibration as Calibration
 from fracjax.learning.langevin_sampling.calibration import calibration as calibration
 from fracjax.learning.langevin_sampling.posterior_averages import (
@@ -42,6 +64,16 @@ from fracjax.learning.langevin_sampling.transformations import (
     preconditioned_sgld as preconditioned_sgld,
 )
 from fracjax.learning.langevin_sampling.transformations import sgld as sgld
+from fracjax.learning.network_metrics.aliases import find_aliases as find_aliases
+from fracjax.learning.network_metrics.metrics import NetworkMetrics as NetworkMetrics
+from fracjax.learning.network_metrics.metrics import average_metrics as average_metrics
+from fracjax.learning.network_metrics.metrics import measure_network as measure_network
+from fracjax.learning.network_metrics.ranks import effective_rank as effective_rank
+from fracjax.learning.network_metrics.ranks import feature_rank as feature_rank
+from fracjax.learning.network_metrics.ranks import srank as srank
+from fracjax.learning.network_metrics.ranks import stable_rank as stable_rank
+from fracjax.learning.network_metrics.units import dead_units as dead_units
+from fracjax.learning.network_metrics.units import dormant_units as dormant_units
 from fracjax.learning.path_trimming.closed_form import trim_and_boost as trim_and_boost
 from fracjax.learning.path_trimming.transformation import path_window as path_window
 from fracjax.learning.path_trimming.transformation import pptb as pptb
@@ -55,6 +87,34 @@ from fracjax.learning.paths.reading import load_path as load_path
 from fracjax.learning.paths.reading import path_in_memory as path_in_memory
 from fracjax.learning.paths.recorders import Recorder as Recorder
 from fracjax.learning.paths.recorders import open_recorder as open_recorder
+from fracjax.learning.paths.series import Series as Series
+from fracjax.learning.paths.series import load_series as load_series
+from fracjax.learning.paths.series import open_series as open_series
+from fracjax.learning.plasticity.gradient_cosines import GradientCosines as GradientCosines
+from fracjax.learning.plasticity.gradient_cosines import gradient_cosines as gradient_cosines
+from fracjax.learning.plasticity.gradient_cosines import probe_cosines as probe_cosines
+from fracjax.learning.plasticity.probes import PlasticityLoss as PlasticityLoss
+from fracjax.learning.plasticity.probes import Probe as Probe
+from fracjax.learning.plasticity.probes import fresh_probe as fresh_probe
+from fracjax.learning.plasticity.probes import loss_of_plasticity as loss_of_plasticity
+from fracjax.learning.plasticity.probes import plasticity_probe as plasticity_probe
+from fracjax.learning.plasticity.probes import probe_sines as probe_sines
+from fracjax.learning.plasticity.probes import probe_targets as probe_targets
+from fracjax.learning.plasticity.random_walks import displacement_matched as displacement_matched
+from fracjax.learning.plasticity.random_walks import step_matched_walk as step_matched_walk
+from fracjax.learning.plasticity.relabelling import train_on_relabelled as train_on_relabelled
+from fracjax.learning.plasticity.run_curvature import condition_number as condition_number
+from fracjax.learning.plasticity.run_curvature import geometry_probe as geometry_probe
+from fracjax.learning.plasticity.run_curvature import sharpness_along_run as sharpness_along_run
+from fracjax.learning.plasticity.toy_agents import train_dqn as train_dqn
+from fracjax.learning.plasticity.toy_mdps import ToyMDP as ToyMDP
+from fracjax.learning.plasticity.toy_mdps import digit_observations as digit_observations
+from fracjax.learning.plasticity.toy_mdps import prototype_observations as prototype_observations
+from fracjax.learning.plasticity.toy_mdps import toy_mdp as toy_mdp
+from fracjax.learning.plasticity_monitoring.brax_policies import measure_brax as measure_brax
+from fracjax.learning.plasticity_monitoring.monitor import Monitor as Monitor
+from fracjax.learning.plasticity_monitoring.monitor import monitored as monitored
+from fracjax.learning.plasticity_monitoring.monitor import open_monitor as open_monitor
 from fracjax.learning.policy_paths.analysis import PolicyPath as PolicyPath
 from fracjax.learning.policy_paths.analysis import policy_path as policy_path
 from fracjax.learning.policy_paths.changes import PathChanges as PathChanges
@@ -121,56 +181,92 @@ from fracjax.learning.weight_diffusion.two_exponents import (
 
 __all__ = [
     "Calibration",
+    "CategoricalSupport",
     "ClosedLoopExponents",
     "ExponentPenalty",
+    "GradientCosines",
     "GradientQuality",
+    "Intervention",
     "LossChanges",
+    "Monitor",
+    "NetworkMetrics",
     "NoiseTails",
     "Path",
     "PathBuffer",
     "PathChanges",
     "PathPairs",
     "PerturbedGrowth",
+    "PlasticityLoss",
     "PolicyPath",
     "Preconditioner",
     "Prior",
+    "Probe",
     "Projection",
     "Recorder",
     "Regime",
     "ReturnDistribution",
     "SampleMoments",
+    "Series",
     "SizeScan",
     "TemporalSvd",
+    "ToyMDP",
     "TwoExponents",
+    "UnitLayer",
     "WalkNull",
+    "average_metrics",
     "brax_callbacks",
     "buffered_path",
     "calibration",
     "classify",
     "closed_loop_exponents",
     "closed_loop_penalty",
+    "condition_number",
     "conjugate_prior",
+    "continual_backprop",
     "contour_exponent",
+    "dead_units",
     "detour_ratio",
+    "digit_observations",
+    "displacement_matched",
+    "dormant_units",
+    "effective_rank",
     "effective_temperature",
     "exponent_penalty",
+    "feature_rank",
+    "find_aliases",
     "fine_tune",
+    "fresh_parameters",
+    "fresh_probe",
     "gaussian_prior",
+    "geometry_probe",
+    "gradient_cosines",
     "gradient_moments",
     "gradient_noise_tails",
     "gradient_quality",
     "halving_schedule",
     "interquartile_mean",
+    "intervene",
     "inverse_root_rate",
+    "l2_to_init",
+    "last_layer_reset",
+    "linear_support",
     "load_path",
+    "load_series",
     "loss_changes_by_distance",
     "loss_exponent_along_path",
+    "loss_of_plasticity",
     "major_dimensionality",
+    "measure_brax",
+    "measure_network",
+    "monitored",
     "moving_variance",
     "natural_langevin",
     "neutral_growth",
+    "normalize_kernels",
     "null_two_exponents",
+    "open_monitor",
     "open_recorder",
+    "open_series",
     "path_buffer",
     "path_changes",
     "path_directions",
@@ -181,31 +277,53 @@ __all__ = [
     "pathwise_gradient",
     "persistent_homology_dimension",
     "perturbed_growth",
+    "plain_adam",
+    "plasticity_probe",
     "policy_path",
     "post_update_returns",
     "posterior_average",
     "pptb",
     "preconditioned_sgld",
+    "probe_cosines",
+    "probe_sines",
+    "probe_targets",
+    "prototype_observations",
+    "recycle_dormant",
+    "redo",
     "regularized_loss",
+    "reset_layers",
     "return_distribution",
     "returns_under_noise",
     "returns_under_push",
     "reward_ratio_exponent",
     "score_function_gradient",
+    "sequential_layers",
     "sgld",
+    "sharpness_along_run",
+    "shrink_and_perturb",
+    "shrinking",
     "size_scan",
     "smoothed_gradient",
     "smoothed_objective",
     "spread_exponent",
     "spread_penalty",
+    "srank",
+    "stable_rank",
+    "step_matched_walk",
     "summarize_curve",
+    "symlog_support",
     "temporal_svd",
     "tolerated_size",
+    "toy_mdp",
+    "train_dqn",
+    "train_on_relabelled",
     "train_policies",
     "trim_and_boost",
     "trimmed_mean",
+    "tuned_adam",
     "two_exponents",
     "two_exponents_of_segments",
     "walk_null",
     "walk_on_surface",
+    "weight_decay",
 ]

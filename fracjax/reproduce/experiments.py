@@ -47,6 +47,7 @@ def experiments() -> dict[str, Experiment]:
     from fracjax.reproduce.diffusion import PARTS as diffusion
     from fracjax.reproduce.fractal import parts as fractal
     from fracjax.reproduce.langevin import PARTS as langevin
+    from fracjax.reproduce.plasticity import PARTS as plasticity
     from fracjax.reproduce.references import parts as references
     from fracjax.reproduce.remedies import PARTS as remedies
     from fracjax.reproduce.robustness import overview
@@ -88,6 +89,11 @@ def experiments() -> dict[str, Experiment]:
             "langevin",
             "sampling by preconditioned Langevin dynamics, against exact posteriors and dropout",
             langevin,
+        ),
+        Experiment(
+            "plasticity",
+            "how well networks that have learned still learn, and what interventions change",
+            plasticity,
         ),
     ]
     return {experiment.name: experiment for experiment in found}

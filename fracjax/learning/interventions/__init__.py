@@ -1,0 +1,1 @@
+"""What people do to keep a network able to learn: resets, decay, norms, heads, recycled units."""

@@ -1,0 +1,1 @@
+"""What practitioners measure on a network to see whether it can still learn, by exact names."""

@@ -1,0 +1,1 @@
+"""Plasticity: how well a network that has learned can still learn something else."""

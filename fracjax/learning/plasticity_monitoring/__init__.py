@@ -1,0 +1,1 @@
+"""The metrics of a network written down while it learns."""
