@@ -19,9 +19,16 @@ from fracjax.curvature.hessian_products import (
     check_hessian_settings,
     hessian_operator,
 )
-from fracjax.curvature.lanczos import lanczos_start, lanczos_step, tridiagonal_matrix
+from fracjax.curvature.lanczos import from_basis, lanczos_start, lanczos_step, tridiagonal_matrix
+from fracjax.curvature.operators import CurvatureOperator
 
-__all__ = ["Eigenpairs", "Which", "top_eigenvectors", "top_hessian_eigenvectors"]
+__all__ = [
+    "Eigenpairs",
+    "Which",
+    "top_eigenpairs",
+    "top_eigenvectors",
+    "top_hessian_eigenvectors",
+]
 
 Which = Literal["magnitude", "largest", "smallest", "both ends"]
 _NUM_ITERATIONS = 64
@@ -116,18 +123,7 @@ def top_hessian_eigenvectors(
         arXiv 2205.07015, for planes of returns along eigenvectors.
     """
     check_hessian_settings(objective, params, key, method, step, chunk_size)
-    size = tree.size(params)
-    if num_iterations is None:
-        num_iterations = min(size, max(_NUM_ITERATIONS, 2 * num_eigenvectors))
-    if which not in get_args(Which):
-        msg = f"Argument `which` must be one of {get_args(Which)}, but is {which!r}."
-        raise ValueError(msg)
-    if not 1 <= num_eigenvectors <= num_iterations <= size:
-        msg = (
-            "Arguments `num_eigenvectors` and `num_iterations` must be in order from 1 to the"
-            f" number of parameters ({size}), but are {num_eigenvectors} and {num_iterations}."
-        )
-        raise ValueError(msg)
+    num_iterations = _checked_iterations(tree.size(params), num_eigenvectors, which, num_iterations)
     static = (objective, method, chunk_size, num_eigenvectors, which, num_iterations)
     return _top(*static, params, key, step, tolerance)
 
@@ -156,6 +152,74 @@ def _top(
         tolerance=tolerance,
     )
     return dataclasses.replace(pairs, method=label, step=step)
+
+
+def top_eigenpairs(
+    operator: CurvatureOperator,
+    key: Key,
+    *,
+    num_eigenvectors: int = 2,
+    which: Which = "largest",
+    num_iterations: int | None = None,
+    tolerance: float = 1e-3,
+) -> Eigenpairs:
+    """Find extreme eigenvectors of a Hessian, Gauss-Newton or Fisher operator, or of a block.
+
+    See `top_hessian_eigenvectors` for what comes back. One block each: with
+    `masks = layer_masks(params)`, `{name: top_eigenpairs(hessian(loss, params, data, mask=masks[
+    name]), key) for name in masks}`; vectors of a block have None in place of the other leaves.
+
+    Args:
+        operator: See `hessian` and its neighbours.
+        key: Draws the start.
+        num_eigenvectors: How many.
+        which: See `top_hessian_eigenvectors`.
+        num_iterations: Products; 64 or n, the smaller, if not given.
+        tolerance: See `top_hessian_eigenvectors`.
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+    count = _checked_iterations(operator.size, num_eigenvectors, which, num_iterations)
+    return _top_of_operator(operator, key, num_eigenvectors, which, count, tolerance)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _top_of_operator(
+    operator: CurvatureOperator,
+    key: Key,
+    num_eigenvectors: int,
+    which: Which,
+    num_iterations: int,
+    tolerance: Array | float,
+) -> Eigenpairs:
+    return top_eigenvectors(
+        operator.linear_map(),
+        operator.params,
+        key,
+        num_eigenvectors=num_eigenvectors,
+        which=which,
+        num_iterations=num_iterations,
+        tolerance=tolerance,
+    )
+
+
+def _checked_iterations(
+    size: int, num_eigenvectors: int, which: str, num_iterations: int | None
+) -> int:
+    """Choose the number of iterations where it is not given; raise ValueError for bad settings."""
+    if num_iterations is None:
+        num_iterations = min(size, max(_NUM_ITERATIONS, 2 * num_eigenvectors))
+    if which not in get_args(Which):
+        msg = f"Argument `which` must be one of {get_args(Which)}, but is {which!r}."
+        raise ValueError(msg)
+    if not 1 <= num_eigenvectors <= num_iterations <= size:
+        msg = (
+            "Arguments `num_eigenvectors` and `num_iterations` must be in order from 1 to the"
+            f" number of parameters ({size}), but are {num_eigenvectors} and {num_iterations}."
+        )
+        raise ValueError(msg)
+    return num_iterations
 
 
 def top_eigenvectors(
@@ -216,12 +280,12 @@ def _iterate(
     """
     last = num_iterations - 1
 
-    def extract(basis: Array, diagonal: Array, coupling: Array) -> tuple[Array, Array]:
+    def extract(basis: tuple[Array, ...], diagonal: Array, coupling: Array) -> tuple[Array, Array]:
         matrix = tridiagonal_matrix(diagonal, coupling[:-1])
         finite = jnp.isfinite(matrix).all()
         ritz, coefficients = jnp.linalg.eigh(jnp.where(finite, matrix, 0))
         chosen = _choose(ritz, num_eigenvectors, which)
-        rows = jnp.matmul(coefficients[:, chosen].T, basis, precision="highest")
+        rows = from_basis(coefficients[:, chosen].T, basis)
         rows = rows / jnp.linalg.norm(rows, axis=1, keepdims=True)
         peaks = jnp.take_along_axis(rows, jnp.argmax(jnp.abs(rows), axis=1)[:, None], axis=1)
         rows = rows * jnp.where(peaks < 0, -1, 1).astype(rows.dtype)

@@ -27,6 +27,7 @@ __all__ = [
     "check_hessian_settings",
     "hessian_operator",
     "hessian_vector_product",
+    "where_finite",
 ]
 
 HessianMethod = Literal["auto", "forward over reverse", "forward over forward", "differences"]
@@ -137,14 +138,14 @@ def hessian_operator(
 
     def over_reverse(direction: PyTree) -> PyTree:
         primal, tangent = jax.jvp(jax.value_and_grad(function), (params,), (direction,))
-        return _where_finite(primal[0], tangent[1])
+        return where_finite(primal[0], tangent[1])
 
     def over_forward(direction: PyTree) -> PyTree:
         def along(point: PyTree) -> Array:
             value, derivative = jax.jvp(function, (point,), (direction,))
             return derivative + 0 * value  # NaN where the objective is not finite
 
-        return _where_finite(*differentiate("forward", along, params, chunk_size))
+        return where_finite(*differentiate("forward", along, params, chunk_size))
 
     if method == "auto":
         method = "forward over reverse" if exists(over_reverse, params) else "differences"
@@ -166,7 +167,7 @@ def hessian_operator(
 
         def at(offset: Array) -> PyTree:
             point = tree.add_scaled(params, offset, unit)
-            return _where_finite(*differentiate(inner, function, point, chunk_size))
+            return where_finite(*differentiate(inner, function, point, chunk_size))
 
         ends = jax.lax.map(at, jnp.stack([length, -length]))
         return jax.tree.map(lambda g: (g[0] - g[1]) * (size / (2 * length)), ends)
@@ -174,7 +175,7 @@ def hessian_operator(
     return differences, Label(f"differences of {inner}-mode gradients"), length
 
 
-def _where_finite(value: Array, derivative: PyTree) -> PyTree:
+def where_finite(value: Array, derivative: PyTree) -> PyTree:
     """A constant NaN has a derivative, of zero; it must not pass for one."""
     return jax.tree.map(lambda leaf: jnp.where(jnp.isfinite(value), leaf, jnp.nan), derivative)
 

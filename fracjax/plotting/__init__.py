@@ -2,6 +2,10 @@
 
 from fracjax.plotting.chaos import convergence_trace as convergence_trace
 from fracjax.plotting.chaos import exponents_against_discount as exponents_against_discount
+from fracjax.plotting.curvature import eigenvalues as eigenvalues
+from fracjax.plotting.curvature import sharpness_and_threshold as sharpness_and_threshold
+from fracjax.plotting.curvature import spectral_densities as spectral_densities
+from fracjax.plotting.curvature import trace_convergence as trace_convergence
 from fracjax.plotting.figures import diagnosis_figures as diagnosis_figures
 from fracjax.plotting.gradient_quality import against_smoothing as against_smoothing
 from fracjax.plotting.gradient_quality import cosines_between_scales as cosines_between_scales
@@ -10,6 +14,8 @@ from fracjax.plotting.landscapes import plane_slice as plane_slice
 from fracjax.plotting.landscapes import surface as surface
 from fracjax.plotting.movies import write_movie as write_movie
 from fracjax.plotting.movies import zoom_pictures as zoom_pictures
+from fracjax.plotting.network_metrics import layer_curves as layer_curves
+from fracjax.plotting.network_metrics import metrics_figure as metrics_figure
 from fracjax.plotting.paths import path_on_plane as path_on_plane
 from fracjax.plotting.return_distributions import return_histogram as return_histogram
 from fracjax.plotting.return_distributions import spread_against_size as spread_against_size
@@ -43,14 +49,17 @@ __all__ = [
     "convergence_trace",
     "cosines_between_scales",
     "diagnosis_figures",
+    "eigenvalues",
     "estimator_errors",
     "exponent_bars",
     "exponents_against_discount",
     "exponents_against_size",
     "exponents_and_laws",
     "fractality_figure",
+    "layer_curves",
     "line_slice",
     "mark_cliffs",
+    "metrics_figure",
     "mollified_increments",
     "null_counts",
     "path_on_plane",
@@ -61,12 +70,15 @@ __all__ = [
     "return_histogram",
     "returns_and_stretches",
     "scan_figure",
+    "sharpness_and_threshold",
     "slopes_and_discounts",
     "slopes_and_exponents",
+    "spectral_densities",
     "spread_against_size",
     "surface",
     "surface_html",
     "tolerance_against_exponent",
+    "trace_convergence",
     "variance_and_laws",
     "variogram",
     "watch_figure",

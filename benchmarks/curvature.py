@@ -1,0 +1,429 @@
+"""What do products, Lanczos iterations and spectral densities of a Hessian cost, next to peers?
+
+A tanh network and its cross entropy on random images, float32, everywhere the same weights and
+data. (product) A Hessian-vector product over a gradient, both compiled: alone, and inside a
+loop. (lanczos) 100 iterations in about 10⁵ and 10⁶
+dimensions: ours with and without a basis, matfree with `reortho="full"` and `"none"` on the same
+product, and two packages in PyTorch with products by autograd; the largest eigenvalue must agree
+where a method is re-orthogonalised, and the ghosts of it are counted. (density) 10 draws of 80
+iterations, ours next to PyHessian and hessian-eigenthings; the mean eigenvalue must agree. Runs
+alternate; ratios are taken within a round.
+
+PyHessian 0.1 calls `torch.eig`, which PyTorch removed; it is put back while PyHessian runs.
+
+    pip install torch matfree pyhessian hessian-eigenthings
+    python benchmarks/curvature.py
+    python benchmarks/curvature.py --quick --only product --json PATH
+"""
+
+import argparse
+import contextlib
+import functools
+import importlib
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from interleaved import SHORTEST, best_threads, compiled, interleaved, load, machine, ratios, spread
+from work_precision import show, write
+
+from fracjax.curvature import hessian, lanczos, spectral_density, spectral_mean
+from fracjax.curvature.operators import flat_operator
+
+PEERS = ("torch", "matfree", "hessian_eigenthings", "pyhessian")
+PARTS = ("product", "lanczos", "density")
+SHAPES = {100_000: (784, 120, 40, 10), 1_000_000: (784, 715, 600, 10)}
+KEY = jax.random.key(0)
+AGREES = 1e-3  # relative difference of eigenvalues between packages
+Runs = dict[str, Callable[[], object]]
+
+
+def main() -> None:
+    arguments = parse()
+    host = machine()
+    modules, versions = load(PEERS)
+    for name, value in {**host, **versions}.items():
+        print(f"{name}: {value}")
+    if "torch" not in modules:
+        print("PyTorch: not installed")
+    result: dict[str, Any] = {"machine": host, "packages": versions}
+    parts = {"product": product_part, "lanczos": lanczos_part, "density": density_part}
+    for part in arguments.only:
+        result[part] = parts[part](modules, arguments)
+    if arguments.json:
+        write(result, arguments.json)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="small and noisy: does it run?")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=list(PARTS))
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers there")
+    parser.add_argument("--repeats", type=int, help="timed rounds (default 5, quick 2)")
+    parser.add_argument(
+        "--sizes",
+        type=lambda text: [int(part) for part in text.split(",")],
+        default=list(SHAPES),
+        help=f"about how many parameters lanczos has: some of {list(SHAPES)}",
+    )
+    arguments = parser.parse_args()
+    if unknown := set(arguments.sizes) - set(SHAPES):
+        parser.error(f"--sizes must name some of {list(SHAPES)}, but names {sorted(unknown)}")
+    if unknown := set(arguments.only) - set(PARTS):
+        parser.error(f"--only must name some of {PARTS}, but names {sorted(unknown)}")
+    if arguments.repeats is None:
+        arguments.repeats = 2 if arguments.quick else 5
+    return arguments
+
+
+class Problem:
+    """A network, its data, and its loss, for both frameworks."""
+
+    def __init__(self, sizes: tuple[int, ...], batch: int) -> None:
+        draws = np.random.default_rng(0)
+        self.sizes, self.batch = sizes, batch
+        self.params = [
+            {
+                "kernel": (draws.normal(size=(a, b)) / math.sqrt(a)).astype(np.float32),
+                "bias": np.zeros(b, np.float32),
+            }
+            for a, b in itertools.pairwise(sizes)
+        ]
+        self.data = (
+            draws.normal(size=(batch, sizes[0])).astype(np.float32),
+            draws.integers(0, sizes[-1], batch).astype(np.int32),
+        )
+        self.size = sum(leaf.size for leaf in jax.tree.leaves(self.params))
+
+    def arrays(self) -> tuple[list, tuple]:
+        """Parameters and data for JAX."""
+        return jax.tree.map(jnp.asarray, (self.params, self.data))
+
+    def title(self) -> str:
+        """What is in it."""
+        sizes = "-".join(map(str, self.sizes))
+        return f"tanh {sizes}, {self.size} parameters, batch of {self.batch}"
+
+    def torch_model(self, torch: ModuleType) -> Any:
+        """The same network for PyTorch."""
+        layers: list[Any] = []
+        for layer in self.params:
+            linear = torch.nn.Linear(*layer["kernel"].shape)
+            with torch.no_grad():
+                linear.weight.copy_(torch.tensor(layer["kernel"].T.copy()))
+                linear.bias.copy_(torch.tensor(layer["bias"]))
+            layers += [linear, torch.nn.Tanh()]
+        return torch.nn.Sequential(*layers[:-1])
+
+    def torch_data(self, torch: ModuleType) -> tuple[Any, Any]:
+        """The same data for PyTorch."""
+        return torch.tensor(self.data[0]), torch.tensor(self.data[1], dtype=torch.long)
+
+
+def loss(params: list, batch: tuple) -> jax.Array:
+    hidden, labels = batch
+    for layer in params[:-1]:
+        hidden = jnp.tanh(hidden @ layer["kernel"] + layer["bias"])
+    logits = hidden @ params[-1]["kernel"] + params[-1]["bias"]
+    chosen = jnp.take_along_axis(logits, labels[:, None], 1)[:, 0]
+    return jnp.mean(jax.nn.logsumexp(logits, axis=1) - chosen)
+
+
+def finish(program: Callable, *arguments: object) -> object:
+    return jax.block_until_ready(program(*arguments))
+
+
+def product_part(modules: dict[str, ModuleType], arguments: argparse.Namespace) -> dict[str, list]:
+    """A product over a gradient, in JAX and by autograd in PyTorch."""
+    shapes = (
+        [((64, 32, 10), 64)]
+        if arguments.quick
+        else [
+            ((784, 256, 256, 10), 512),
+            ((64, 64, 64, 10), 128),
+        ]
+    )
+    rows = []
+    for sizes, batch in shapes:
+        problem = Problem(sizes, batch)
+        runs, steps = products_here(problem), 20
+        if "torch" in modules:
+            runs |= products_there(modules["torch"], problem)
+        seconds = interleaved(runs, arguments.repeats, shortest=SHORTEST)
+        for name, times in seconds.items():
+            if "loop" in name:
+                seconds[name] = [value / steps for value in times]
+        own = {
+            "one product": "one gradient",
+            "product in a loop": "gradient in a loop",
+            "PyTorch product": "PyTorch gradient",
+        }
+        rows += [
+            {
+                "network": problem.title(),
+                "work": name,
+                "ms (min / median / max)": spread([1e3 * value for value in seconds[name]]),
+                "times a gradient": ratios(seconds[name], seconds[own[name]])
+                if name in own
+                else None,
+            }
+            for name in seconds
+        ]
+    show("Hessian-vector product over gradient (target 3)", rows)
+    return {"rows": rows}
+
+
+def products_here(problem: Problem, steps: int = 20) -> Runs:
+    params, data = problem.arrays()
+    direction = jax.tree.map(lambda leaf: jnp.ones_like(leaf) / problem.size**0.5, params)
+
+    def gradients(params: list, data: tuple) -> list:
+        def step(params: list, _: None) -> tuple[list, None]:
+            slope = jax.grad(loss)(params, data)
+            return jax.tree.map(lambda p, g: p - 1e-6 * g, params, slope), None
+
+        return jax.lax.scan(step, params, length=steps)[0]
+
+    def products(params: list, data: tuple, direction: list) -> list:
+        product = hessian(loss, params, data).linear_map()
+
+        def step(vector: list, _: None) -> tuple[list, None]:
+            return jax.tree.map(lambda v, p: v + 1e-6 * p, vector, product(vector)), None
+
+        return jax.lax.scan(step, direction, length=steps)[0]
+
+    def one(params: list, data: tuple, direction: list) -> list:
+        return hessian(loss, params, data)(direction)
+
+    runs: Runs = {}
+    for name, function, inputs in (
+        ("one gradient", jax.grad(loss), (params, data)),
+        ("one product", one, (params, data, direction)),
+        ("gradient in a loop", gradients, (params, data)),
+        ("product in a loop", products, (params, data, direction)),
+    ):
+        runs[name] = functools.partial(finish, compiled(function, *inputs)[0], *inputs)
+        runs[name]()
+    return runs
+
+
+def products_there(torch: ModuleType, problem: Problem) -> Runs:
+    model, (images, labels) = problem.torch_model(torch), problem.torch_data(torch)
+    parts = list(model.parameters())
+    directions = [torch.ones_like(part) / problem.size**0.5 for part in parts]
+
+    def gradient(*, create_graph: bool = False) -> Any:
+        value = torch.nn.functional.cross_entropy(model(images), labels)
+        return torch.autograd.grad(value, parts, create_graph=create_graph)
+
+    def product() -> Any:
+        return torch.autograd.grad(gradient(create_graph=True), parts, directions)
+
+    best_threads(torch, product)
+    return {"PyTorch gradient": gradient, "PyTorch product": product}
+
+
+def lanczos_part(modules: dict[str, ModuleType], arguments: argparse.Namespace) -> dict[str, list]:
+    """100 iterations from one start, the product being the Hessian of a network."""
+    chosen = [(64, 60, 20, 10)] if arguments.quick else [SHAPES[size] for size in arguments.sizes]
+    steps, rows = (30 if arguments.quick else 100), []
+    for sizes in chosen:
+        problem = Problem(sizes, 32)
+        values: dict[str, np.ndarray] = {}
+        runs, first = lanczos_here(modules, problem, steps, values)
+        if "torch" in modules:
+            runs |= lanczos_there(modules, problem, steps, values)
+        seconds = interleaved(runs, arguments.repeats)
+        largest = values["fracjax"].max()
+        for name, found in values.items():
+            gap = abs(found.max() - largest) / abs(largest)
+            if not gap < AGREES:
+                msg = f"{name} finds {found.max()} for the largest eigenvalue, not {largest}."
+                raise SystemExit(msg)
+        rows += [
+            {
+                "n": problem.size,
+                "method": name,
+                "s (min / median / max)": spread(seconds[name]),
+                "times fracjax": ratios(seconds[name], seconds["fracjax"]),
+                "copies of the largest": int(np.sum(values[name] > largest * (1 - 1e-4))),
+                "compilation (s)": first.get(name, (None, None))[0],
+                "scratch (MB)": first.get(name, (None, None))[1],
+            }
+            for name in runs
+        ]
+    show(f"{steps} iterations of Lanczos", rows)
+    return {"rows": rows}
+
+
+def lanczos_here(
+    modules: dict[str, ModuleType], problem: Problem, steps: int, values: dict[str, np.ndarray]
+) -> tuple[Runs, dict[str, tuple[float, float]]]:
+    params, data = problem.arrays()
+    start = jax.random.normal(KEY, (problem.size,))
+
+    def ours(params: list, data: tuple, start: jax.Array, *, keep_basis: bool) -> jax.Array:
+        apply, *_ = flat_operator(hessian(loss, params, data))
+        found = lanczos(apply, start, KEY, num_iterations=steps, keep_basis=keep_basis)
+        return found.dense()
+
+    def theirs(params: list, data: tuple, start: jax.Array, *, reortho: str) -> jax.Array:
+        apply, *_ = flat_operator(hessian(loss, params, data))
+        # `import matfree` leaves its modules out.
+        algorithm = importlib.import_module("matfree.decomp").tridiag_sym(
+            steps, reortho=reortho, custom_vjp=False, materialize=True
+        )
+        return algorithm(apply, start).J_small
+
+    functions = {
+        "fracjax": functools.partial(ours, keep_basis=True),
+        "fracjax, no basis": functools.partial(ours, keep_basis=False),
+    }
+    if "matfree" in modules:
+        functions["matfree, full"] = functools.partial(theirs, reortho="full")
+        functions["matfree, none"] = functools.partial(theirs, reortho="none")
+    runs: Runs = {}
+    first = {}
+    for name, function in functions.items():
+        program, seconds, scratch = compiled(function, params, data, start)
+        first[name] = (seconds, None if scratch is None else scratch / 1e6)
+        runs[name] = functools.partial(finish, program, params, data, start)
+        values[name] = np.linalg.eigvalsh(np.asarray(runs[name](), np.float64))
+    return runs, first
+
+
+def lanczos_there(
+    modules: dict[str, ModuleType], problem: Problem, steps: int, values: dict[str, np.ndarray]
+) -> Runs:
+    torch = modules["torch"]
+    products_there(torch, problem)  # settles the number of threads
+    runs: Runs = {}
+    if "hessian_eigenthings" in modules:
+        package = modules["hessian_eigenthings"]
+        operator = torch_operator(package, torch, problem)
+        start = torch.tensor(np.asarray(jax.random.normal(KEY, (problem.size,))))
+
+        def eigenthings() -> Any:
+            return package.lanczos_tridiagonal(operator, start, steps, reorthogonalize=True)
+
+        found = eigenthings()
+        beside = np.diag(found.betas.numpy()[: steps - 1].astype(float), 1)
+        matrix = np.diag(found.alphas.numpy().astype(float)) + beside + beside.T
+        values["hessian-eigenthings"] = np.linalg.eigvalsh(matrix)
+        runs["hessian-eigenthings"] = eigenthings
+    if "pyhessian" in modules:
+        computer = torch_hessian(modules, problem)
+
+        def pyhessian() -> Any:
+            with restored_eig(torch):
+                return computer.density(iter=steps, n_v=1)
+
+        values["PyHessian"] = np.array(pyhessian()[0][0], float)
+        runs["PyHessian"] = pyhessian
+    return runs
+
+
+def torch_operator(package: ModuleType, torch: ModuleType, problem: Problem) -> Any:
+    batch = problem.torch_data(torch)
+    criterion = package.supervised_loss(torch.nn.functional.cross_entropy)
+    return package.HessianOperator(problem.torch_model(torch), [batch], criterion)
+
+
+def torch_hessian(modules: dict[str, ModuleType], problem: Problem) -> Any:
+    torch = modules["torch"]
+    data = problem.torch_data(torch)
+    criterion = torch.nn.functional.cross_entropy
+    return modules["pyhessian"].hessian(
+        problem.torch_model(torch), criterion, data=data, cuda=False
+    )
+
+
+@contextlib.contextmanager
+def restored_eig(torch: ModuleType) -> Iterator[None]:
+    """Give PyTorch the function that PyHessian calls."""
+
+    def eig(matrix: Any, *, eigenvectors: bool) -> tuple[Any, Any]:
+        del eigenvectors
+        values, vectors = torch.linalg.eigh(matrix)
+        return torch.stack([values, torch.zeros_like(values)], dim=1), vectors
+
+    before = torch.eig
+    torch.eig = eig
+    try:
+        yield
+    finally:
+        torch.eig = before
+
+
+def density_part(modules: dict[str, ModuleType], arguments: argparse.Namespace) -> dict[str, list]:
+    """10 draws of 80 iterations on the same network and data."""
+    draws, steps = (2, 10) if arguments.quick else (10, 80)
+    sizes, batch = ((32, 16, 10), 64) if arguments.quick else ((784, 64, 32, 10), 512)
+    problem = Problem(sizes, batch)
+    params, data = problem.arrays()
+
+    def ours(params: list, data: tuple) -> tuple:
+        found = spectral_density(
+            hessian(loss, params, data), KEY, num_draws=draws, num_iterations=steps
+        )
+        return found, spectral_mean(found.quadrature, jnp.square)
+
+    program, first, _ = compiled(ours, params, data)
+    runs: Runs = {"fracjax": functools.partial(finish, program, params, data)}
+    _, moment = runs["fracjax"]()
+    known, error = float(moment.value), float(moment.stderr)
+    moments = {"fracjax": known}
+    torch = modules.get("torch")
+    if torch is not None:
+        products_there(torch, problem)  # settles the number of threads
+    if torch is not None and "pyhessian" in modules:
+        computer = torch_hessian(modules, problem)
+
+        def pyhessian() -> tuple[list, list]:
+            with restored_eig(torch):
+                return computer.density(iter=steps, n_v=draws)
+
+        nodes, weights = (np.array(part, float) for part in pyhessian())
+        moments["PyHessian"] = float(np.mean(np.sum(weights * nodes**2, axis=1)))
+        runs["PyHessian"] = pyhessian
+    if torch is not None and "hessian_eigenthings" in modules:
+        package = modules["hessian_eigenthings"]
+        operator = torch_operator(package, torch, problem)
+
+        def eigenthings() -> Any:
+            return package.spectral_density(operator, num_runs=draws, lanczos_steps=steps, seed=0)
+
+        found = eigenthings()
+        values, shares = found.raw_eigenvalues.numpy(), found.raw_weights.numpy()
+        moments["hessian-eigenthings"] = float(np.mean(np.sum(shares * values**2, axis=1)))
+        runs["hessian-eigenthings"] = eigenthings
+    for name, value in moments.items():
+        # Both are means of as many draws: six standard errors of their difference.
+        if not abs(value - known) <= 6 * math.sqrt(2) * error:
+            msg = f"{name} finds a mean squared eigenvalue of {value}, not {known} ± {error}."
+            raise SystemExit(msg)
+    seconds = interleaved(runs, arguments.repeats)
+    rows = [
+        {
+            "method": name,
+            "s (min / median / max)": spread(seconds[name]),
+            "times fracjax": ratios(seconds[name], seconds["fracjax"]),
+            "mean squared eigenvalue": moments[name],
+            "compilation (s)": first if name == "fracjax" else None,
+        }
+        for name in runs
+    ]
+    show(f"Density, {draws} draws of {steps} iterations, {problem.title()}", rows)
+    return {"rows": rows}
+
+
+if __name__ == "__main__":
+    main()
