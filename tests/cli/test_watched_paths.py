@@ -80,10 +80,10 @@ def test_a_growing_path_is_followed_until_its_writer_is_done(tmp_path, monkeypat
 
     original, seen = views.view_path, []
 
-    def view(path, key):
+    def view(path, key, member):
         """Three snapshots of what is there in between: no new size to compile."""
         seen.append(len(path))
-        return original(path if len(path) in (2, ROWS) else path.last(3), key)
+        return original(path if len(path) in (2, ROWS) else path.last(3), key, member=member)
 
     monkeypatch.setattr(views, "view_path", view)
     folder = tmp_path / "run"
@@ -117,7 +117,7 @@ def test_it_is_analysed_again_only_when_it_has_grown_by_a_quarter(tmp_path, monk
     seen = []
     original = views.view_path
     monkeypatch.setattr(
-        views, "view_path", lambda path, key: seen.append(len(path)) or original(path, key)
+        views, "view_path", lambda path, key, **_: seen.append(len(path)) or original(path, key)
     )
     monkeypatch.setattr(paths, "write_path", lambda *_, **__: [])
     with recorder(tmp_path / "path.zarr") as writer:
@@ -129,7 +129,9 @@ def test_it_is_analysed_again_only_when_it_has_grown_by_a_quarter(tmp_path, monk
         followed.update(final=True)
     assert seen == [1, 2, 3]
     seen[:] = []
-    monkeypatch.setattr(views, "view_path", lambda path, _: seen.append(len(path)) or in_view(path))
+    monkeypatch.setattr(
+        views, "view_path", lambda path, *_, **__: seen.append(len(path)) or in_view(path)
+    )
     with recorder(tmp_path / "path.zarr") as writer:
         for row in range(3, ROWS):
             record(writer, [row])
