@@ -77,8 +77,8 @@ def trace(
         ValueError: If a setting is out of range.
 
     References:
-        Hutchinson (1990), Commun. Stat. Simul. 19, 433. Meyer, Musco, Musco and Woodruff (2021),
-        arXiv 2010.09649. Epperly, Tropp and Webber (2024), arXiv 2301.07825.
+        Hutchinson (1990), Communications in Statistics 19, 433. Meyer, Musco, Musco and Woodruff
+        (2021), arXiv 2010.09649. Epperly, Tropp and Webber (2024), arXiv 2301.07825.
     """
     if method not in get_args(TraceMethod):
         msg = f"Argument `method` must be one of {get_args(TraceMethod)}, but is {method!r}."
@@ -130,7 +130,7 @@ def diagonal(
         ValueError: If a setting is out of range.
 
     References:
-        Bekas, Kokiopoulou and Saad (2007), Appl. Numer. Math. 57, 1214.
+        Bekas, Kokiopoulou and Saad (2007), Applied Numerical Mathematics 57, 1214.
     """
     check_count("num_products", num_products, 2)
     check_probe(probe)
