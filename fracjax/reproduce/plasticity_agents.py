@@ -33,7 +33,7 @@ from fracjax.reproduce.experiments import Part, Size
 from fracjax.reproduce.robustness_rows import described, left_out, signed
 from fracjax.reproduce.rows import Findings, Row
 
-__all__ = ["PARTS", "PROBLEMS", "Setting", "chunk", "problems", "shared_probe"]
+__all__ = ["FULL", "PARTS", "PROBLEMS", "Setting", "chunk", "problems", "shared_probe"]
 
 PROBLEMS: tuple[Reward, ...] = ("true-label", "random-label", "sparse-reward")
 
@@ -104,20 +104,21 @@ class Setting(NamedTuple):
         }
 
 
+FULL = Setting(
+    hidden=512,
+    num_periods=100,
+    target_every=1000,
+    batch=512,
+    probe_steps=2000,
+    probe_batch=512,
+    probe_inputs=1797,
+    num_targets=10,
+    num_seeds=10,
+)
 _ALONG: Mapping[Size, Setting] = {
     "quick": Setting(num_periods=4, target_every=250, probe_steps=500),
     "default": Setting(),
-    "full": Setting(
-        hidden=512,
-        num_periods=100,
-        target_every=1000,
-        batch=512,
-        probe_steps=2000,
-        probe_batch=512,
-        probe_inputs=1797,
-        num_targets=10,
-        num_seeds=10,
-    ),
+    "full": FULL,
 }
 _WIDTHS: Mapping[Size, tuple[int, ...]] = {
     "quick": (16, 64),

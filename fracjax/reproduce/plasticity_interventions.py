@@ -46,6 +46,7 @@ from fracjax.learning.plasticity.toy_networks import ToyNetwork
 from fracjax.learning.plasticity.value_heads import REGRESSION, ValueHead, two_hot
 from fracjax.reproduce.experiments import Part, Size
 from fracjax.reproduce.plasticity_agents import (
+    FULL,
     PROBLEMS,
     Setting,
     chunk,
@@ -60,17 +61,7 @@ __all__ = ["INTERVENTIONS", "PARTS"]
 _SETTINGS: Mapping[Size, Setting] = {
     "quick": Setting(num_periods=4, target_every=250, probe_steps=500, problems=PROBLEMS[:1]),
     "default": Setting(probe_steps=500, problems=PROBLEMS[:2]),
-    "full": Setting(
-        hidden=512,
-        num_periods=100,
-        target_every=1000,
-        batch=512,
-        probe_steps=2000,
-        probe_batch=512,
-        probe_inputs=1797,
-        num_targets=10,
-        num_seeds=10,
-    ),
+    "full": FULL,
 }
 _QUICK = ("none", "layer norm", "last-layer reset", "two-hot")
 _SUPPORT = (-5.0, 15.0, 41)

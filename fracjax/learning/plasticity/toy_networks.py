@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from fracjax._types import Key, PyTree
 from fracjax.learning.interventions.layer_norm import layer_norm
 from fracjax.learning.interventions.spectral_norm import power_iteration
+from fracjax.learning.weight_diffusion.networks import neighbourhoods
 
 __all__ = ["ToyNetwork"]
 
@@ -112,7 +113,7 @@ class ToyNetwork:
                 kernel = kernel / _largest_singular_value(kernel)
             if len(shape) == 4:
                 # Patches and a product: fast also where a vmap gives every run its own weights.
-                patches = _patches(hidden, stride=1 if number == 0 else 2)
+                patches = neighbourhoods(hidden, stride=1 if number == 0 else 2)
                 hidden = patches @ kernel.reshape(-1, shape[-1]) + layer["bias"]
             else:
                 hidden = hidden.reshape(len(hidden), -1) @ kernel + layer["bias"]
@@ -130,15 +131,3 @@ def _largest_singular_value(kernel: Array) -> Array:
     return power_iteration(
         kernel, jnp.asarray(start, kernel.dtype), num_iterations=_POWER_ITERATIONS
     )[0]
-
-
-def _patches(images: Float[Array, "n h w c"], *, stride: int) -> Float[Array, "n k l d"]:
-    """Neighbourhoods of 3 × 3 points, zero outside, at every `stride`-th point."""
-    _, height, width, _ = images.shape
-    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    shifted = [
-        padded[:, i : i + height : stride, j : j + width : stride]
-        for i in range(3)
-        for j in range(3)
-    ]
-    return jnp.concatenate(shifted, axis=-1)

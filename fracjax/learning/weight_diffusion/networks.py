@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from fracjax._types import Key
 
-__all__ = ["Classifier", "convolutional_network", "multilayer_perceptron"]
+__all__ = ["Classifier", "convolutional_network", "multilayer_perceptron", "neighbourhoods"]
 
 _SIDE, _CLASSES = 8, 10
 
@@ -63,7 +63,7 @@ class Classifier:
             used += shape[-1]
             if number < self.convolutions:
                 # Patches and a product: fast also where a vmap gives every run its own weights.
-                patches = _patches(hidden, stride=1 if number == 0 else 2)
+                patches = neighbourhoods(hidden, stride=1 if number == 0 else 2)
                 hidden = patches @ weights.reshape(-1, shape[-1]) + bias
             else:
                 hidden = hidden.reshape(len(hidden), -1) @ weights + bias
@@ -72,7 +72,7 @@ class Classifier:
         return hidden
 
 
-def _patches(images: Float[Array, "n h w c"], *, stride: int) -> Float[Array, "n k l d"]:
+def neighbourhoods(images: Float[Array, "n h w c"], *, stride: int) -> Float[Array, "n k l d"]:
     """Neighbourhoods of 3 × 3 points, zero outside, at every `stride`-th point."""
     _, height, width, _ = images.shape
     padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
