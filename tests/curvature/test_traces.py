@@ -49,7 +49,7 @@ def oblique(spectrum, dtype="float64"):
     [
         ("hutchinson", 0.45, "normal"),
         ("hutch++", 0.10, "normal"),
-        pytest.param("xtrace", 0.04, None, marks=pytest.mark.slow),
+        ("xtrace", 0.04, None),
     ],
 )
 def test_errors_of_200_keys_and_their_intervals(method, bound, probe, x64):
