@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 _VANISHED = 32.0  # a remainder below this many roundings of the operator is zero
+_SHRUNK = 0.6  # a remainder below this share of the vector holds amplified rounding
 _ONE_BLOCK = 2**21  # numbers in a basis that is worth cutting into blocks
 _NUM_BLOCKS = 5
 _dot = functools.partial(jnp.matmul, precision="highest")  # never TF32
@@ -85,8 +86,10 @@ def lanczos(
 ) -> Tridiagonal:
     """Run Lanczos' iteration: one product with the operator per step.
 
-    Every new vector w is made orthogonal to the rows Q of all before it by w - Qᵀ(Q w), twice, as
-    products with blocks of Q, so that no eigenvalue shows up as several copies of itself. An
+    Every new vector w is made orthogonal to the rows Q of all before it by w - Qᵀ(Q w), as
+    products with blocks of Q, so that no eigenvalue shows up as several copies of itself; a second
+    time where the first left less than .6 of its length, because rounding, which is relative to
+    w, then weighs more in what is left (always under `vmap`, where both branches are computed). An
     invariant subspace (a remainder that is zero up to rounding) is followed by a random vector
     orthogonal to it, by which multiple eigenvalues and operators of low rank are found in full.
 
@@ -180,16 +183,21 @@ def lanczos_step(
         begins.append(begin)
         begin += len(block)
 
-    def remainder(vector: Array) -> Array:
-        for _ in range(2):  # once more, for what the first pass leaves of rounding
-            for begin, block in zip(begins, basis, strict=True):
-                if begin == 0:
-                    vector = _without(vector, block)
-                else:
-                    vector = jax.lax.cond(row >= begin, _without, _as_it_is, vector, block)
+    def orthogonal(vector: Array) -> Array:
+        for begin, block in zip(begins, basis, strict=True):
+            if begin == 0:
+                vector = _without(vector, block)
+            else:
+                vector = jax.lax.cond(row >= begin, _without, _as_it_is, vector, block)
         return vector
 
-    rest = remainder(image)
+    def remainder(vector: Array) -> Array:
+        once = orthogonal(vector)
+        shrunk = jnp.linalg.norm(once) < _SHRUNK * jnp.linalg.norm(vector)
+        return jax.lax.cond(shrunk, orthogonal, lambda kept: kept, once)
+
+    quotient = jnp.dot(state.vector, image)
+    rest = remainder(image - quotient * state.vector)
     length = jnp.linalg.norm(rest)
     largest = jnp.maximum(state.largest, jnp.linalg.norm(image))
     complete = length <= _VANISHED * jnp.finfo(image.dtype).eps * largest
@@ -200,7 +208,7 @@ def lanczos_step(
 
     rest = jax.lax.cond(complete, afresh, lambda: rest)
     after = LanczosState(tuple(basis), rest / jnp.linalg.norm(rest), largest)
-    return after, jnp.dot(state.vector, image), jnp.where(complete, 0, length)
+    return after, quotient, jnp.where(complete, 0, length)
 
 
 def _without(vector: Array, rows: Array) -> Array:

@@ -1,5 +1,8 @@
 """Dimension and entropy from a Lyapunov spectrum, with the spectrum's errors carried over."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -10,6 +13,7 @@ from fracjax.estimators.intervals import student_quantile
 __all__ = ["entropy_bound", "kaplan_yorke_dimension"]
 
 
+@functools.partial(jax.jit, static_argnames="num_coordinates")
 def kaplan_yorke_dimension(spectrum: Estimate, num_coordinates: int | None = None) -> Estimate:
     """Compute the Kaplan–Yorke dimension D = j + (λ_1 + … + λ_j)/|λ_{j+1}|.
 

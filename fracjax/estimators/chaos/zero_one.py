@@ -1,5 +1,6 @@
 """The 0-1 test for chaos of Gottwald and Melbourne, for one recorded series."""
 
+import functools
 import math
 
 import jax
@@ -87,13 +88,26 @@ def zero_one_test(
         msg = f"Argument `damping` must not be negative, but is {damping}."
         raise ValueError(msg)
     values = values.astype(jnp.result_type(values.dtype, jnp.float32))
+    key = jax.random.key(0) if key is None else key
+    return _zero_one(values, key, damping, stride, num_frequencies, num_lags)
+
+
+# Compiled as a whole: op by op the first call takes three times as long to compile.
+@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
+def _zero_one(
+    values: Float[Array, " points"],
+    key: Key,
+    damping: float,
+    stride: int,
+    num_frequencies: int,
+    num_lags: int,
+) -> Estimate:
     finite = jnp.all(jnp.isfinite(values))
     values = jnp.where(finite, values, 0)
     series = values[::stride] - values[::stride].mean()
     variance = jnp.mean(series**2)
     heard = variance > (8 * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values))) ** 2
     series = series / jnp.where(heard, jnp.sqrt(variance), 1)
-    key = jax.random.key(0) if key is None else key
     turns = _random_turns(key, num_frequencies)
     longest = len(series) // 10
     lags = np.unique(np.linspace(1, longest, min(num_lags, longest)).round().astype(np.int32))
