@@ -3,7 +3,6 @@
 import functools
 import math
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -81,9 +80,3 @@ def test_a_diverged_spectrum_passes_its_status_on():
         estimate = function(spectrum)
         assert estimate.status == Status.DIVERGED
         assert np.isnan(estimate.value)
-
-
-def test_jit_is_eager(x64):
-    spectrum = lyapunov_spectrum(maps.henon(), jnp.zeros(2), num_steps=500)
-    for function in (kaplan_yorke_dimension, entropy_bound):
-        chex.assert_trees_all_close(jax.jit(function)(spectrum), function(spectrum), atol=1e-12)

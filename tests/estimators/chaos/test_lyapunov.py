@@ -308,15 +308,16 @@ def test_the_neutral_exponent_is_checked(x64):
     assert abs(checks["sum_residual"]) < 2e-4
 
 
-@pytest.mark.parametrize("method", ["gram-schmidt", "cholesky", "householder"])
-def test_every_method_gives_the_same_exponents(method, x64):
+def test_every_method_gives_the_same_exponents(x64):
     """150 steps, so that an orbit's rounding is not amplified: the exponents agree to 1e-10."""
     step, state = flows.rk4(flows.lorenz96(), 0.01), 8.0 + jnp.arange(40.0) / 10
     settings = {"num_steps": 150, "dt": 0.01, "num_exponents": 8}
-    estimate = spectrum(step, state, method=method, num_blocks=75, **settings)
     plain = spectrum(step, state, method="householder", num_blocks=50, **settings)
-    np.testing.assert_allclose(estimate.value, plain.value, atol=1e-10)
-    assert estimate.details["method"] == method
+    for method in ("gram-schmidt", "cholesky"):
+        estimate = spectrum(step, state, method=method, num_blocks=75, **settings)
+        np.testing.assert_allclose(estimate.value, plain.value, atol=1e-10)
+        assert estimate.details["method"] == method
+    assert plain.details["method"] == "householder"
 
 
 @pytest.mark.parametrize("count", [1, pytest.param(16, marks=pytest.mark.slow)])
@@ -434,20 +435,6 @@ def test_jit_vmap_and_loop_agree(x64):
         member = jax.tree.map(lambda leaf, index=index: leaf[index], batched)
         chex.assert_trees_all_close(member, jax.jit(run)(state), atol=1e-9)
     chex.assert_trees_all_close(member, run(state), atol=1e-9)
-
-
-def test_float32_agrees_with_float64():
-    settings = {"num_steps": 50_000, "num_transient": 1000, "dt": 0.01}
-    start, step = np.array([1.0, 1.0, 20.0]), flows.rk4(flows.lorenz63(), 0.01)
-    single = spectrum(step, jnp.asarray(start, jnp.float32), **settings)
-    with jax.enable_x64(True):
-        double = spectrum(step, jnp.asarray(start), **settings)
-    assert single.value.dtype == jnp.float32
-    assert double.value.dtype == jnp.float64
-    error = math.hypot(float(single.stderr[0]), float(double.stderr[0]))
-    assert abs(float(single.value[0]) - float(double.value[0])) < 4 * error
-    assert abs(float(single.value[1])) < 5e-3
-    assert abs(float(single.value.sum()) + 41 / 3) < 1e-3
 
 
 def test_a_batch_of_states_is_traced_once():

@@ -145,20 +145,6 @@ def test_scales_follow_spacing_and_direction():
     assert estimate.value == graph_dimension(surface()).value
 
 
-def test_jit_vmap_and_dtype():
-    values = jnp.stack([surface(), -surface()])
-    batch = jax.jit(jax.vmap(graph_dimension))(values)
-    single = graph_dimension(values[1])
-    assert single.value.dtype == jnp.float32
-    assert set(batch.details) == set(single.details)
-    np.testing.assert_allclose(batch.value[1], single.value, atol=1e-4)
-    np.testing.assert_allclose(batch.stderr, [single.stderr] * 2, rtol=1e-2)
-    with jax.enable_x64(True):
-        double = graph_dimension(np.asarray(values[1], np.float64))
-        assert double.value.dtype == jnp.float64
-    assert abs(float(double.value) - float(single.value)) < 0.01 * float(double.stderr)
-
-
 @pytest.mark.parametrize(
     ("shape", "settings", "name"),
     [
