@@ -1,5 +1,6 @@
 """Mean squared displacement of a path of vectors: over time, over runs, over segments."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -141,11 +142,17 @@ def mean_squared_displacement(
         ValueError: If `max_lag` is out of range or the path is not a matrix.
     """
     path = checked_path(path, 2)
-    num_points, size = path.shape
+    num_points = len(path)
     max_lag = num_points - 1 if max_lag is None else max_lag
     if not 1 <= max_lag < num_points:
         msg = f"Argument `max_lag` must lie in [1, {num_points - 1}], but is {max_lag}."
         raise ValueError(msg)
+    return _all_lags(path, max_lag)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _all_lags(path: Float[Array, "n m"], max_lag: int) -> Float[Array, " lags"]:
+    num_points, size = path.shape
     time = jnp.arange(num_points, dtype=path.dtype)
     slope = (path[-1] - path[0]) / (num_points - 1)
     rest = path - path[0] - time[:, None] * slope
