@@ -34,7 +34,8 @@ def _peak(jaxpr: Any) -> int:
     last: dict[Any, int] = {}
     for number, equation in enumerate(jaxpr.eqns):
         last.update((atom, number) for atom in equation.invars if _is_variable(atom))
-    kept = {*jaxpr.outvars, *jaxpr.invars, *jaxpr.constvars} if jaxpr.eqns else set()
+    results = filter(_is_variable, jaxpr.outvars)  # a constant result is a literal
+    kept = {*results, *jaxpr.invars, *jaxpr.constvars} if jaxpr.eqns else set()
     live = sum(map(_bytes, (*jaxpr.invars, *jaxpr.constvars)))
     peak = live
     for number, equation in enumerate(jaxpr.eqns):

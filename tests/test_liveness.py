@@ -60,3 +60,12 @@ def test_branches_take_the_larger_one():
         return jax.lax.cond(x[0, 0] > 0, lambda: jnp.sum(x), lambda: jnp.sum(jnp.outer(x, x)))
 
     assert peak_bytes(branch, MATRIX) > SIZE * 64 * 64
+
+
+def test_a_constant_result_takes_nothing():
+    """Inside a loop a result that does not change is a literal, which nobody keeps."""
+
+    def loop(x):
+        return jax.lax.scan(lambda x, _: (jnp.tanh(x), 1.0), x, None, length=4)
+
+    assert peak_bytes(loop, MATRIX) >= 2 * SIZE
