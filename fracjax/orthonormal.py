@@ -137,8 +137,9 @@ def _cholesky_twice(rows: Float[Array, "k n"]) -> tuple[Array, Array]:
     # A batch enters the loop when one of its members must, instead of always paying for both.
     failed = ~(jnp.max(jnp.abs(gram - jnp.eye(len(rows), dtype=rows.dtype))) < 0.1)
 
-    def repair(_: tuple) -> tuple:
-        return *_householder(rows), jnp.zeros_like(failed)
+    def repair(carry: tuple) -> tuple:
+        # Whatever does not depend on the carry is moved out of the loop, and then always paid for.
+        return *_householder(jnp.where(carry[2], rows, 0)), jnp.zeros_like(failed)
 
     return jax.lax.while_loop(lambda carry: carry[2], repair, (*factors, failed))[:2]
 

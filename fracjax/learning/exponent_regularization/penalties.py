@@ -22,7 +22,7 @@ from fracjax.estimators.chaos.frames import advance_frame
 from fracjax.estimators.settings import check_at_least, check_multiple, check_num_coordinates
 from fracjax.tangent import Coordinates, Lift
 
-__all__ = ["ExponentPenalty", "exponent_penalty", "spread_penalty"]
+__all__ = ["ExponentPenalty", "exponent_penalty", "penalize_growth", "spread_penalty"]
 
 Reduce = Literal["sum", "mean"]
 Statistic = Literal["variance", "deviation"]
@@ -172,7 +172,7 @@ def exponent_penalty(
     state, (growth, counted) = carry[0], record
     growth = growth.reshape(windows, count)[skipped:]
     counted = counted.reshape(windows)[skipped:]
-    return _penalty(state, growth, counted, target, one_sided, reduce, coordinates)
+    return penalize_growth(state, growth, counted, target, one_sided, reduce, coordinates)
 
 
 def spread_penalty(
@@ -242,16 +242,26 @@ def _where(condition: Array, first: Any, second: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), first, second)
 
 
-def _penalty(
+def penalize_growth(
     state: PyTree,
     growth: Float[Array, "windows k"],
     counted: Array,
     target: float | Array,
     one_sided: bool,
     reduce: Reduce,
-    coordinates: Coordinates | None,
+    coordinates: Coordinates | None = None,
 ) -> ExponentPenalty:
-    """Average the growth and square what exceeds the target."""
+    """Average the growth and square what exceeds the target: the last lines of `exponent_penalty`.
+
+    Args:
+        state: Last state.
+        growth: Logarithmic growth of each tangent in each window, −inf where it vanished.
+        counted: Steps that count in each window.
+        target: See `exponent_penalty`, as are the others.
+        one_sided: Whether only what exceeds the target counts.
+        reduce: `"sum"` or `"mean"`.
+        coordinates: What of the state must be finite.
+    """
     used = counted > 0
     steps = counted.sum()
     total = jnp.where(used[:, None], growth, 0).sum(axis=0)

@@ -1,0 +1,1 @@
+"""Gradient flossing: chosen Lyapunov exponents of recurrent networks, before and between tasks."""
