@@ -1,0 +1,1 @@
+"""Recurrent networks trained on tasks that need memory, with and without gradient flossing."""
