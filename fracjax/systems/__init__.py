@@ -14,6 +14,7 @@ from fracjax.systems import recurrent as recurrent
 from fracjax.systems import roughness_laws as roughness_laws
 from fracjax.systems import signals as signals
 from fracjax.systems import spatial as spatial
+from fracjax.systems import training_maps as training_maps
 
 __all__ = [
     "catalogue",
@@ -30,4 +31,5 @@ __all__ = [
     "roughness_laws",
     "signals",
     "spatial",
+    "training_maps",
 ]

@@ -19,6 +19,7 @@ from scipy.special import digamma
 from fracjax._types import Invariants, PyTree, StepFunction
 from fracjax.systems import flows, lattices, maps, recurrent, spatial
 from fracjax.systems.integrators import rk4, yoshida4
+from fracjax.systems.training_maps import ellipse
 
 __all__ = ["System", "get", "names"]
 
@@ -164,6 +165,13 @@ def _quadratic_ring(size: int, coupling: float) -> System:
     return _map(lattices.coupled_ring(local, coupling), 2 * _sites(size) - 1, growth)
 
 
+def _product_ellipse(step_size: float) -> System:
+    step = ellipse.ellipse_map(step_size)
+    across = (1 + math.sqrt(25 - 4 * step_size**2)) / 4
+    exact = [math.log(3), math.acosh(across)]
+    return _map(step, np.array([1.5, 0.5]), _log_determinant(step), transient=100, exact=exact)
+
+
 def _orthogonal(size: int, scale: float) -> System:
     basis = np.linalg.qr(np.random.default_rng(0).normal(size=(size, size)))[0]
     exact = [math.log(scale)] * size
@@ -282,6 +290,7 @@ _BUILDERS: dict[str, Callable[[], System]] = {
     "tent ring 1.9, N=16": lambda: _tent_ring(16, 1.9, 0.3),
     "quadratic ring N=32": lambda: _quadratic_ring(32, 0.3),
     "orthogonal 0.9, N=16": lambda: _orthogonal(16, 0.9),
+    "product map, ellipse 1.5": lambda: _product_ellipse(1.5),
     "tanh network g=3, N=64": lambda: _tanh_network(64, 3.0, None),
     "tanh network g=3, N=512": lambda: _tanh_network(512, 3.0, 8),
     "damped 0.9": _damped,

@@ -24,6 +24,7 @@ EXACT = (
     "ginibre 8",
     "bernoulli ring 3, N=16",
     "orthogonal 0.9, N=16",
+    "product map, ellipse 1.5",
     "damped 0.9",
     "stuart-landau",
 )
