@@ -240,3 +240,52 @@ def test_the_curvature_benchmark_runs_and_its_sides_agree(tmp_path: Path) -> Non
     assert {"one product", "product in a loop"} <= works
     if result["packages"]["torch"] == "not installed":
         assert "PyTorch: not installed" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_trainability_benchmark_runs_and_its_sides_agree(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    command = [sys.executable, FOLDER / "trainability.py", "--quick", "--json", path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr  # it fails where labels disagree
+    result = json.loads(path.read_text())
+    ways = {row["way"]: row for row in result["plane"]["rows"]}
+    assert all(row["other labels"] <= 0.01 for row in ways.values())
+    assert 0 < result["plane"]["share converged"] < 1
+    assert {row["way"] for row in result["sizes"]["rows"]} >= {"fracjax, 16²", "fracjax, 24²"}
+    if result["packages"]["torch"] == "not installed":
+        assert "PyTorch: not installed" in done.stdout
+    else:
+        assert {"PyTorch, our layout by hand", "PyTorch, func.vmap"} <= set(ways)
+
+
+@pytest.mark.slow
+def test_the_flossing_benchmark_runs_and_its_sides_agree(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    command = [sys.executable, FOLDER / "flossing.py", "--quick", "--json", path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr  # it fails where gradients disagree
+    result = json.loads(path.read_text())
+    methods = {row["method"] for row in result["rows"]}
+    assert {"fracjax", "fracjax, automatic derivative"} <= methods
+    assert {row["dtype"] for row in result["rows"]} == {"float32", "float64"}
+    assert all(floor["flops"] == 116640 for floor in result["floors"])
+    if result["packages"]["torch"] == "not installed":
+        assert "PyTorch: not installed" in done.stdout
+    else:
+        assert {"PyTorch, batched", "PyTorch, in a loop"} <= methods
+
+
+@pytest.mark.slow
+def test_the_decomposition_benchmark_runs_and_its_curves_agree(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    command = [sys.executable, FOLDER / "decomposition.py", "--quick", "--json", path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr  # it fails where curves part
+    result = json.loads(path.read_text())
+    rows = {row["way"]: row for row in result["fit"]["rows"]}
+    assert {"fracjax, 8 seeds", "fracjax, one seed"} <= set(rows)
+    assert all(row["times the floor"] > 1 for row in rows.values())
+    there = any("PyTorch" in way for way in rows)
+    assert there == (result["packages"]["torch"] != "not installed")
+    assert "PyTorch" in done.stdout

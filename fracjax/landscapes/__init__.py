@@ -7,6 +7,19 @@ from fracjax.landscapes.exports.tables import write_csv as write_csv
 from fracjax.landscapes.exports.tables import write_npz as write_npz
 from fracjax.landscapes.exports.vtk import write_vts as write_vts
 from fracjax.landscapes.refinement.adaptive import adaptive_scan as adaptive_scan
+from fracjax.landscapes.refinement.published_box_counts import label_edges as label_edges
+from fracjax.landscapes.refinement.published_box_counts import (
+    published_box_counts as published_box_counts,
+)
+from fracjax.landscapes.refinement.published_box_counts import (
+    published_dimension as published_dimension,
+)
+from fracjax.landscapes.refinement.resolution_refinement import (
+    boundary_refinement as boundary_refinement,
+)
+from fracjax.landscapes.refinement.resolution_refinement import (
+    refined_boundary_dimension as refined_boundary_dimension,
+)
 from fracjax.landscapes.refinement.zooms import zoom_frames as zoom_frames
 from fracjax.landscapes.scans.scan import scan as scan
 from fracjax.landscapes.scans.store import open_scan as open_scan
@@ -32,17 +45,22 @@ __all__ = [
     "PlacedGrid",
     "adaptive_scan",
     "along",
+    "boundary_refinement",
     "box",
     "connecting_curve",
     "gradient_line",
     "gradient_plane",
     "hessian_plane",
+    "label_edges",
     "line",
     "linear_barrier",
     "load_directions",
     "open_scan",
     "plane",
     "principal_plane",
+    "published_box_counts",
+    "published_dimension",
+    "refined_boundary_dimension",
     "save_directions",
     "save_scan",
     "scan",

@@ -14,6 +14,21 @@ from fracjax.learning.exponent_regularization.penalties import exponent_penalty 
 from fracjax.learning.exponent_regularization.penalties import spread_penalty as spread_penalty
 from fracjax.learning.exponent_regularization.runs import fine_tune as fine_tune
 from fracjax.learning.exponent_regularization.runs import train_policies as train_policies
+from fracjax.learning.flossing.blocks import FlossingBlock as FlossingBlock
+from fracjax.learning.flossing.blocks import FlossingLog as FlossingLog
+from fracjax.learning.flossing.blocks import FlossingSchedule as FlossingSchedule
+from fracjax.learning.flossing.blocks import FlossingState as FlossingState
+from fracjax.learning.flossing.blocks import flossing_block as flossing_block
+from fracjax.learning.flossing.cells import cell_step as cell_step
+from fracjax.learning.flossing.cells import driven_tanh_step as driven_tanh_step
+from fracjax.learning.flossing.cells import initial_tanh_network as initial_tanh_network
+from fracjax.learning.flossing.costs import FlossingCost as FlossingCost
+from fracjax.learning.flossing.costs import checkpoint_costs as checkpoint_costs
+from fracjax.learning.flossing.costs import flossing_cost as flossing_cost
+from fracjax.learning.flossing.jacobians import LongTermJacobian as LongTermJacobian
+from fracjax.learning.flossing.jacobians import long_term_jacobian as long_term_jacobian
+from fracjax.learning.flossing.losses import flossing_loss as flossing_loss
+from fracjax.learning.flossing.losses import mean_flossing_loss as mean_flossing_loss
 from fracjax.learning.gradient_estimates.quality import GradientQuality as GradientQuality
 from fracjax.learning.gradient_estimates.quality import gradient_quality as gradient_quality
 from fracjax.learning.gradient_estimates.samplers import pathwise_gradient as pathwise_gradient
@@ -74,6 +89,11 @@ from fracjax.learning.network_metrics.ranks import srank as srank
 from fracjax.learning.network_metrics.ranks import stable_rank as stable_rank
 from fracjax.learning.network_metrics.units import dead_units as dead_units
 from fracjax.learning.network_metrics.units import dormant_units as dormant_units
+from fracjax.learning.optimizer_maps import TrainingMap as TrainingMap
+from fracjax.learning.optimizer_maps import optimizer_map as optimizer_map
+from fracjax.learning.optimizer_maps import quadratic_exponents as quadratic_exponents
+from fracjax.learning.optimizer_maps import stability_threshold as stability_threshold
+from fracjax.learning.optimizer_maps import training_sharpness as training_sharpness
 from fracjax.learning.path_trimming.closed_form import trim_and_boost as trim_and_boost
 from fracjax.learning.path_trimming.transformation import path_window as path_window
 from fracjax.learning.path_trimming.transformation import pptb as pptb
@@ -127,6 +147,22 @@ from fracjax.learning.policy_paths.temporal_svd import path_directions as path_d
 from fracjax.learning.policy_paths.temporal_svd import temporal_svd as temporal_svd
 from fracjax.learning.policy_paths.walk_nulls import WalkNull as WalkNull
 from fracjax.learning.policy_paths.walk_nulls import walk_null as walk_null
+from fracjax.learning.recurrent_training.networks import RecurrentClassifier as RecurrentClassifier
+from fracjax.learning.recurrent_training.networks import cell_classifier as cell_classifier
+from fracjax.learning.recurrent_training.networks import tanh_classifier as tanh_classifier
+from fracjax.learning.recurrent_training.runs import FlossedRuns as FlossedRuns
+from fracjax.learning.recurrent_training.runs import TrainedRuns as TrainedRuns
+from fracjax.learning.recurrent_training.runs import floss_runs as floss_runs
+from fracjax.learning.recurrent_training.runs import train_runs as train_runs
+from fracjax.learning.recurrent_training.success_rates import paired_success as paired_success
+from fracjax.learning.recurrent_training.success_rates import succeeded as succeeded
+from fracjax.learning.recurrent_training.success_rates import success_rate as success_rate
+from fracjax.learning.recurrent_training.tasks import bit_accuracy as bit_accuracy
+from fracjax.learning.recurrent_training.tasks import bit_loss as bit_loss
+from fracjax.learning.recurrent_training.tasks import parity_lags as parity_lags
+from fracjax.learning.recurrent_training.tasks import parity_targets as parity_targets
+from fracjax.learning.recurrent_training.tasks import random_bits as random_bits
+from fracjax.learning.recurrent_training.updates import TrainingSettings as TrainingSettings
 from fracjax.learning.return_distributions.distribution import (
     ReturnDistribution as ReturnDistribution,
 )
@@ -153,6 +189,30 @@ from fracjax.learning.robustness.size_scans import SizeScan as SizeScan
 from fracjax.learning.robustness.size_scans import size_scan as size_scan
 from fracjax.learning.robustness.spectra import ClosedLoopExponents as ClosedLoopExponents
 from fracjax.learning.robustness.spectra import closed_loop_exponents as closed_loop_exponents
+from fracjax.learning.trainability.factorization import (
+    factorization_objective as factorization_objective,
+)
+from fracjax.learning.trainability.factorization import (
+    inside_unregularized_basin as inside_unregularized_basin,
+)
+from fracjax.learning.trainability.linear_regression import (
+    linear_regression_converges as linear_regression_converges,
+)
+from fracjax.learning.trainability.linear_regression import (
+    linear_regression_objective as linear_regression_objective,
+)
+from fracjax.learning.trainability.one_dimensional import BoundaryCounts as BoundaryCounts
+from fracjax.learning.trainability.one_dimensional import boundary_counts as boundary_counts
+from fracjax.learning.trainability.one_dimensional import count_dimension as count_dimension
+from fracjax.learning.trainability.one_dimensional import label_change_counts as label_change_counts
+from fracjax.learning.trainability.one_dimensional import rate_objective as rate_objective
+from fracjax.learning.trainability.one_dimensional import roughness_threshold as roughness_threshold
+from fracjax.learning.trainability.planes import hyperparameter_plane as hyperparameter_plane
+from fracjax.learning.trainability.planes import learning_rates as learning_rates
+from fracjax.learning.trainability.planes import trainability_objective as trainability_objective
+from fracjax.learning.trainability.problems import RegressionProblem as RegressionProblem
+from fracjax.learning.trainability.problems import regression_problem as regression_problem
+from fracjax.learning.trainability.runs import convergence_speeds as convergence_speeds
 from fracjax.learning.weight_diffusion.loss_along_path import LossChanges as LossChanges
 from fracjax.learning.weight_diffusion.loss_along_path import (
     loss_changes_by_distance as loss_changes_by_distance,
@@ -180,13 +240,21 @@ from fracjax.learning.weight_diffusion.two_exponents import (
 )
 
 __all__ = [
+    "BoundaryCounts",
     "Calibration",
     "CategoricalSupport",
     "ClosedLoopExponents",
     "ExponentPenalty",
+    "FlossedRuns",
+    "FlossingBlock",
+    "FlossingCost",
+    "FlossingLog",
+    "FlossingSchedule",
+    "FlossingState",
     "GradientCosines",
     "GradientQuality",
     "Intervention",
+    "LongTermJacobian",
     "LossChanges",
     "Monitor",
     "NetworkMetrics",
@@ -203,20 +271,31 @@ __all__ = [
     "Probe",
     "Projection",
     "Recorder",
+    "RecurrentClassifier",
     "Regime",
+    "RegressionProblem",
     "ReturnDistribution",
     "SampleMoments",
     "Series",
     "SizeScan",
     "TemporalSvd",
     "ToyMDP",
+    "TrainedRuns",
+    "TrainingMap",
+    "TrainingSettings",
     "TwoExponents",
     "UnitLayer",
     "WalkNull",
     "average_metrics",
+    "bit_accuracy",
+    "bit_loss",
+    "boundary_counts",
     "brax_callbacks",
     "buffered_path",
     "calibration",
+    "cell_classifier",
+    "cell_step",
+    "checkpoint_costs",
     "classify",
     "closed_loop_exponents",
     "closed_loop_penalty",
@@ -224,17 +303,25 @@ __all__ = [
     "conjugate_prior",
     "continual_backprop",
     "contour_exponent",
+    "convergence_speeds",
+    "count_dimension",
     "dead_units",
     "detour_ratio",
     "digit_observations",
     "displacement_matched",
     "dormant_units",
+    "driven_tanh_step",
     "effective_rank",
     "effective_temperature",
     "exponent_penalty",
+    "factorization_objective",
     "feature_rank",
     "find_aliases",
     "fine_tune",
+    "floss_runs",
+    "flossing_block",
+    "flossing_cost",
+    "flossing_loss",
     "fresh_parameters",
     "fresh_probe",
     "gaussian_prior",
@@ -244,18 +331,27 @@ __all__ = [
     "gradient_noise_tails",
     "gradient_quality",
     "halving_schedule",
+    "hyperparameter_plane",
+    "initial_tanh_network",
+    "inside_unregularized_basin",
     "interquartile_mean",
     "intervene",
     "inverse_root_rate",
     "l2_to_init",
+    "label_change_counts",
     "last_layer_reset",
+    "learning_rates",
+    "linear_regression_converges",
+    "linear_regression_objective",
     "linear_support",
     "load_path",
     "load_series",
+    "long_term_jacobian",
     "loss_changes_by_distance",
     "loss_exponent_along_path",
     "loss_of_plasticity",
     "major_dimensionality",
+    "mean_flossing_loss",
     "measure_brax",
     "measure_network",
     "monitored",
@@ -267,6 +363,10 @@ __all__ = [
     "open_monitor",
     "open_recorder",
     "open_series",
+    "optimizer_map",
+    "paired_success",
+    "parity_lags",
+    "parity_targets",
     "path_buffer",
     "path_changes",
     "path_directions",
@@ -288,14 +388,19 @@ __all__ = [
     "probe_sines",
     "probe_targets",
     "prototype_observations",
+    "quadratic_exponents",
+    "random_bits",
+    "rate_objective",
     "recycle_dormant",
     "redo",
+    "regression_problem",
     "regularized_loss",
     "reset_layers",
     "return_distribution",
     "returns_under_noise",
     "returns_under_push",
     "reward_ratio_exponent",
+    "roughness_threshold",
     "score_function_gradient",
     "sequential_layers",
     "sgld",
@@ -308,16 +413,23 @@ __all__ = [
     "spread_exponent",
     "spread_penalty",
     "srank",
+    "stability_threshold",
     "stable_rank",
     "step_matched_walk",
+    "succeeded",
+    "success_rate",
     "summarize_curve",
     "symlog_support",
+    "tanh_classifier",
     "temporal_svd",
     "tolerated_size",
     "toy_mdp",
     "train_dqn",
     "train_on_relabelled",
     "train_policies",
+    "train_runs",
+    "trainability_objective",
+    "training_sharpness",
     "trim_and_boost",
     "trimmed_mean",
     "tuned_adam",

@@ -7,6 +7,11 @@ from fracjax.plotting.curvature import sharpness_and_threshold as sharpness_and_
 from fracjax.plotting.curvature import spectral_densities as spectral_densities
 from fracjax.plotting.curvature import trace_convergence as trace_convergence
 from fracjax.plotting.figures import diagnosis_figures as diagnosis_figures
+from fracjax.plotting.flossing import condition_growth as condition_growth
+from fracjax.plotting.flossing import exponents_along_training as exponents_along_training
+from fracjax.plotting.flossing import runs_along_training as runs_along_training
+from fracjax.plotting.flossing import spectra_of_networks as spectra_of_networks
+from fracjax.plotting.flossing import success_against_delay as success_against_delay
 from fracjax.plotting.gradient_quality import against_smoothing as against_smoothing
 from fracjax.plotting.gradient_quality import cosines_between_scales as cosines_between_scales
 from fracjax.plotting.landscapes import line_slice as line_slice
@@ -35,6 +40,17 @@ from fracjax.plotting.theory import exponents_and_laws as exponents_and_laws
 from fracjax.plotting.theory import mollified_increments as mollified_increments
 from fracjax.plotting.theory import slopes_and_discounts as slopes_and_discounts
 from fracjax.plotting.theory import slopes_and_exponents as slopes_and_exponents
+from fracjax.plotting.trainability import box_counts as box_counts
+from fracjax.plotting.trainability import label_changes as label_changes
+from fracjax.plotting.trainability import ranked_speeds as ranked_speeds
+from fracjax.plotting.trainability import trainability_frames as trainability_frames
+from fracjax.plotting.trainability import trainability_plane as trainability_plane
+from fracjax.plotting.training_maps import basin_picture as basin_picture
+from fracjax.plotting.training_maps import bifurcation_diagram as bifurcation_diagram
+from fracjax.plotting.training_maps import ellipse_and_orbit as ellipse_and_orbit
+from fracjax.plotting.training_maps import exponents_over_step_size as exponents_over_step_size
+from fracjax.plotting.training_maps import phase_diagram as phase_diagram
+from fracjax.plotting.training_maps import sharpness_over_threshold as sharpness_over_threshold
 from fracjax.plotting.training_stretches import contingency as contingency
 from fracjax.plotting.training_stretches import null_counts as null_counts
 from fracjax.plotting.training_stretches import returns_and_stretches as returns_and_stretches
@@ -45,17 +61,25 @@ from fracjax.plotting.zooms import zoom_figure as zoom_figure
 
 __all__ = [
     "against_smoothing",
+    "basin_picture",
+    "bifurcation_diagram",
+    "box_counts",
+    "condition_growth",
     "contingency",
     "convergence_trace",
     "cosines_between_scales",
     "diagnosis_figures",
     "eigenvalues",
+    "ellipse_and_orbit",
     "estimator_errors",
     "exponent_bars",
     "exponents_against_discount",
     "exponents_against_size",
+    "exponents_along_training",
     "exponents_and_laws",
+    "exponents_over_step_size",
     "fractality_figure",
+    "label_changes",
     "layer_curves",
     "line_slice",
     "mark_cliffs",
@@ -64,21 +88,29 @@ __all__ = [
     "null_counts",
     "path_on_plane",
     "perturbation_variance",
+    "phase_diagram",
     "plane_slice",
     "push_band",
+    "ranked_speeds",
     "return_curve",
     "return_histogram",
     "returns_and_stretches",
+    "runs_along_training",
     "scan_figure",
     "sharpness_and_threshold",
+    "sharpness_over_threshold",
     "slopes_and_discounts",
     "slopes_and_exponents",
+    "spectra_of_networks",
     "spectral_densities",
     "spread_against_size",
+    "success_against_delay",
     "surface",
     "surface_html",
     "tolerance_against_exponent",
     "trace_convergence",
+    "trainability_frames",
+    "trainability_plane",
     "variance_and_laws",
     "variogram",
     "watch_figure",

@@ -45,6 +45,7 @@ def experiments() -> dict[str, Experiment]:
     """Make the experiments that there are, by name."""
     from fracjax.reproduce import ladder_exact, ladder_runs
     from fracjax.reproduce.diffusion import PARTS as diffusion
+    from fracjax.reproduce.flossing import PARTS as flossing
     from fracjax.reproduce.fractal import parts as fractal
     from fracjax.reproduce.langevin import PARTS as langevin
     from fracjax.reproduce.plasticity import PARTS as plasticity
@@ -52,6 +53,8 @@ def experiments() -> dict[str, Experiment]:
     from fracjax.reproduce.remedies import PARTS as remedies
     from fracjax.reproduce.robustness import overview
     from fracjax.reproduce.robustness import parts as robustness
+    from fracjax.reproduce.trainability import PARTS as trainability
+    from fracjax.reproduce.twofactor import PARTS as twofactor
 
     found = [
         Experiment(
@@ -94,6 +97,21 @@ def experiments() -> dict[str, Experiment]:
             "plasticity",
             "how well networks that have learned still learn, and what interventions change",
             plasticity,
+        ),
+        Experiment(
+            "flossing",
+            "exponents of recurrent networks driven to zero, and what that does for long delays",
+            flossing,
+        ),
+        Experiment(
+            "twofactor",
+            "gradient descent with large steps: period doubling, chaos, and the edge of stability",
+            twofactor,
+        ),
+        Experiment(
+            "trainability",
+            "the boundary between learning rates that converge and that diverge, and its dimension",
+            trainability,
         ),
     ]
     return {experiment.name: experiment for experiment in found}

@@ -15,6 +15,7 @@ __all__ = [
     "PictureSet",
     "boundary_dimension",
     "distance_dimension",
+    "mixed_boxes",
     "picture_dimension",
     "pixel_set_dimension",
 ]
@@ -112,13 +113,27 @@ def boundary_dimension(inside: Bool[np.ndarray, "n m"]) -> Estimate:
     side = min(inside.shape)
 
     def held(size: int) -> np.ndarray:
-        first, last = inside[:-size], inside[size:]
-        corners = first[:, :-size], first[:, size:], last[:, :-size], last[:, size:]
-        some, every = np.logical_or.reduce(corners), np.logical_and.reduce(corners)
-        return (some & ~every).astype(float)
+        return mixed_boxes(inside, size).astype(float)
 
     sizes = np.unique(np.round(_half_octaves(side / _LARGEST)).astype(int))
     return _from_shares(side, sizes, map(held, sizes.tolist()))
+
+
+def mixed_boxes(inside: Bool[np.ndarray, "n m"], size: int) -> Bool[np.ndarray, "k l"]:
+    """Say of every box of a picture whether its four corners are not all on one side.
+
+    Args:
+        inside: Which points of a grid are inside.
+        size: Spacings along a box's edge; one box begins at every point where it fits. 1 gives
+            the boundary pixels.
+    """
+    first, last = inside[:-size], inside[size:]
+    some = first[:, :-size] | first[:, size:]
+    every = first[:, :-size] & first[:, size:]
+    for corner in (last[:, :-size], last[:, size:]):
+        some |= corner
+        every &= corner
+    return some & ~every
 
 
 def distance_dimension(distances: Float[np.ndarray, "n m"], *, spacing: float = 1.0) -> Estimate:

@@ -30,7 +30,7 @@ def zoom_frames(
     *,
     num_frames: int,
     factor: float | int = 2,
-    centre: tuple[float, ...] | Literal["roughest"] = "roughest",
+    centre: tuple[float, ...] | Literal["roughest", "boundary"] = "roughest",
     num_points: int = 257,
     progressive: bool = True,
     picture_set: PictureSet | None = None,
@@ -70,12 +70,14 @@ def zoom_frames(
         factor: How much narrower each frame is.
         centre: Coordinates of the point, in float64; or `"roughest"`, which looks for one first:
             in `num_frames` nested windows of 33 points along each axis, every next one is the
-            part of the last where squared second differences are largest in the mean.
+            part of the last where squared second differences are largest in the mean; or
+            `"boundary"`, the same search where all values up to `level` count as one and all
+            others as another: the part that most of the boundary between them lies in.
         num_points: Points along each axis of a frame.
         progressive: Whether coarse pictures come first.
         picture_set: Also estimate the box-counting dimension of a set that the picture shows,
             see `fracjax.landscapes.pixel_sets.picture_dimension`.
-        level: Of `picture_set`.
+        level: Of `picture_set`, and of a `centre` on the boundary.
         chunk_size: Points that one device evaluates together; chosen from the size of `params`
             if not given.
         batch_size: Points evaluated together and kept together in the journal.
@@ -100,12 +102,12 @@ def zoom_frames(
             f" above 1, but are {num_frames}, {num_points} and {factor}."
         )
         raise ValueError(msg)
-    if centre != "roughest" and (
+    if centre not in ("roughest", "boundary") and (
         isinstance(centre, str) or len(centre) != len(grid.axes) or not np.isfinite(centre).all()
     ):
         msg = (
-            'Argument `centre` must be "roughest" or one finite coordinate for each of'
-            f" {len(grid.axes)} axes, but is {centre!r}."
+            'Argument `centre` must be "roughest", "boundary" or one finite coordinate for each'
+            f" of {len(grid.axes)} axes, but is {centre!r}."
         )
         raise ValueError(msg)
     if picture_set is not None and len(grid.axes) != 2:
@@ -126,11 +128,15 @@ def zoom_frames(
     def rounding(axes: tuple[np.ndarray, ...]) -> StepError:
         return step_error(params, grid.directions, axes)
 
+    def searched(axes: tuple[np.ndarray, ...]) -> np.ndarray:
+        values = _evaluate_all(run, axes)
+        return (values <= level).astype(float) if centre == "boundary" else values
+
     def frames() -> Iterator[xarray.Dataset]:
         if isinstance(centre, str):
             middle = tuple((axis[0] + axis[-1]) / 2 for axis in grid.axes)
             point = roughest_point(
-                lambda axes: _evaluate_all(run, axes),
+                searched,
                 middle,
                 widths,
                 num_windows=num_frames,

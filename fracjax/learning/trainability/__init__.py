@@ -1,0 +1,1 @@
+"""Which hyperparameters let training converge, and how rough the boundary between is."""
