@@ -1,0 +1,1 @@
+"""Gravity wells: plateaus of softmax policies, how long they last, and whether a run was in one."""
