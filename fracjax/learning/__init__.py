@@ -1,5 +1,35 @@
 """Closed loops and learning runs: how robust a policy is, and what learning does on its way."""
 
+from fracjax.learning.decomposition.attributions import attributions as attributions
+from fracjax.learning.decomposition.divergences import detached_product as detached_product
+from fracjax.learning.decomposition.divergences import gaussian_kl as gaussian_kl
+from fracjax.learning.decomposition.divergences import kullback_leibler as kullback_leibler
+from fracjax.learning.decomposition.divergences import squared_error as squared_error
+from fracjax.learning.decomposition.fits import Decomposition as Decomposition
+from fracjax.learning.decomposition.fits import FitState as FitState
+from fracjax.learning.decomposition.fits import continue_fit as continue_fit
+from fracjax.learning.decomposition.fits import decompose as decompose
+from fracjax.learning.decomposition.fits import start_fit as start_fit
+from fracjax.learning.decomposition.matching import match_subnetworks as match_subnetworks
+from fracjax.learning.decomposition.reconstruction_errors import (
+    reconstruction_error as reconstruction_error,
+)
+from fracjax.learning.decomposition.sample_gradients import sample_gradients as sample_gradients
+from fracjax.learning.decomposition.settings import FitSettings as FitSettings
+from fracjax.learning.decomposition.subnetwork_interventions import (
+    intervened_outputs as intervened_outputs,
+)
+from fracjax.learning.decomposition.subnetwork_interventions import selectivity as selectivity
+from fracjax.learning.decomposition_models.return_interventions import (
+    return_changes as return_changes,
+)
+from fracjax.learning.decomposition_models.return_interventions import (
+    returns_along as returns_along,
+)
+from fracjax.learning.decomposition_models.selected_tensors import choose_tensors as choose_tensors
+from fracjax.learning.decomposition_models.selected_tensors import (
+    replace_tensors as replace_tensors,
+)
 from fracjax.learning.exponent_regularization.closed_loops import (
     closed_loop_penalty as closed_loop_penalty,
 )
@@ -36,6 +66,22 @@ from fracjax.learning.gradient_estimates.samplers import smoothed_gradient as sm
 from fracjax.learning.gradient_estimates.score_function import (
     score_function_gradient as score_function_gradient,
 )
+from fracjax.learning.gravity_wells.changing_rewards import StateEscapes as StateEscapes
+from fracjax.learning.gravity_wells.changing_rewards import state_escapes as state_escapes
+from fracjax.learning.gravity_wells.escape_laws import corner_escape_time as corner_escape_time
+from fracjax.learning.gravity_wells.escape_laws import escape_lower_bound as escape_lower_bound
+from fracjax.learning.gravity_wells.escape_laws import (
+    predicted_escape_time as predicted_escape_time,
+)
+from fracjax.learning.gravity_wells.escapes import Escape as Escape
+from fracjax.learning.gravity_wells.escapes import escape_time as escape_time
+from fracjax.learning.gravity_wells.initial_spread import spread_study as spread_study
+from fracjax.learning.gravity_wells.run_series import run_series as run_series
+from fracjax.learning.gravity_wells.survival_curves import survival_curve as survival_curve
+from fracjax.learning.gravity_wells.survival_curves import survival_quantile as survival_quantile
+from fracjax.learning.gravity_wells.well_diagnosis import Well as Well
+from fracjax.learning.gravity_wells.well_diagnosis import WellDiagnosis as WellDiagnosis
+from fracjax.learning.gravity_wells.well_diagnosis import diagnose_well as diagnose_well
 from fracjax.learning.interventions.continual_backprop import (
     continual_backprop as continual_backprop,
 )
@@ -244,7 +290,11 @@ __all__ = [
     "Calibration",
     "CategoricalSupport",
     "ClosedLoopExponents",
+    "Decomposition",
+    "Escape",
     "ExponentPenalty",
+    "FitSettings",
+    "FitState",
     "FlossedRuns",
     "FlossingBlock",
     "FlossingCost",
@@ -278,6 +328,7 @@ __all__ = [
     "SampleMoments",
     "Series",
     "SizeScan",
+    "StateEscapes",
     "TemporalSvd",
     "ToyMDP",
     "TrainedRuns",
@@ -286,6 +337,9 @@ __all__ = [
     "TwoExponents",
     "UnitLayer",
     "WalkNull",
+    "Well",
+    "WellDiagnosis",
+    "attributions",
     "average_metrics",
     "bit_accuracy",
     "bit_loss",
@@ -296,23 +350,31 @@ __all__ = [
     "cell_classifier",
     "cell_step",
     "checkpoint_costs",
+    "choose_tensors",
     "classify",
     "closed_loop_exponents",
     "closed_loop_penalty",
     "condition_number",
     "conjugate_prior",
     "continual_backprop",
+    "continue_fit",
     "contour_exponent",
     "convergence_speeds",
+    "corner_escape_time",
     "count_dimension",
     "dead_units",
+    "decompose",
+    "detached_product",
     "detour_ratio",
+    "diagnose_well",
     "digit_observations",
     "displacement_matched",
     "dormant_units",
     "driven_tanh_step",
     "effective_rank",
     "effective_temperature",
+    "escape_lower_bound",
+    "escape_time",
     "exponent_penalty",
     "factorization_objective",
     "feature_rank",
@@ -324,6 +386,7 @@ __all__ = [
     "flossing_loss",
     "fresh_parameters",
     "fresh_probe",
+    "gaussian_kl",
     "gaussian_prior",
     "geometry_probe",
     "gradient_cosines",
@@ -336,7 +399,9 @@ __all__ = [
     "inside_unregularized_basin",
     "interquartile_mean",
     "intervene",
+    "intervened_outputs",
     "inverse_root_rate",
+    "kullback_leibler",
     "l2_to_init",
     "label_change_counts",
     "last_layer_reset",
@@ -351,6 +416,7 @@ __all__ = [
     "loss_exponent_along_path",
     "loss_of_plasticity",
     "major_dimensionality",
+    "match_subnetworks",
     "mean_flossing_loss",
     "measure_brax",
     "measure_network",
@@ -384,6 +450,7 @@ __all__ = [
     "posterior_average",
     "pptb",
     "preconditioned_sgld",
+    "predicted_escape_time",
     "probe_cosines",
     "probe_sines",
     "probe_targets",
@@ -391,17 +458,24 @@ __all__ = [
     "quadratic_exponents",
     "random_bits",
     "rate_objective",
+    "reconstruction_error",
     "recycle_dormant",
     "redo",
     "regression_problem",
     "regularized_loss",
+    "replace_tensors",
     "reset_layers",
+    "return_changes",
     "return_distribution",
+    "returns_along",
     "returns_under_noise",
     "returns_under_push",
     "reward_ratio_exponent",
     "roughness_threshold",
+    "run_series",
+    "sample_gradients",
     "score_function_gradient",
+    "selectivity",
     "sequential_layers",
     "sgld",
     "sharpness_along_run",
@@ -412,13 +486,19 @@ __all__ = [
     "smoothed_objective",
     "spread_exponent",
     "spread_penalty",
+    "spread_study",
+    "squared_error",
     "srank",
     "stability_threshold",
     "stable_rank",
+    "start_fit",
+    "state_escapes",
     "step_matched_walk",
     "succeeded",
     "success_rate",
     "summarize_curve",
+    "survival_curve",
+    "survival_quantile",
     "symlog_support",
     "tanh_classifier",
     "temporal_svd",

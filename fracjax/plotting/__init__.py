@@ -6,6 +6,12 @@ from fracjax.plotting.curvature import eigenvalues as eigenvalues
 from fracjax.plotting.curvature import sharpness_and_threshold as sharpness_and_threshold
 from fracjax.plotting.curvature import spectral_densities as spectral_densities
 from fracjax.plotting.curvature import trace_convergence as trace_convergence
+from fracjax.plotting.decomposition import activation_frequencies as activation_frequencies
+from fracjax.plotting.decomposition import coefficient_scatter as coefficient_scatter
+from fracjax.plotting.decomposition import intervention_curves as intervention_curves
+from fracjax.plotting.decomposition import owner_matrix as owner_matrix
+from fracjax.plotting.decomposition import return_curves as return_curves
+from fracjax.plotting.decomposition import top_outputs as top_outputs
 from fracjax.plotting.figures import diagnosis_figures as diagnosis_figures
 from fracjax.plotting.flossing import condition_growth as condition_growth
 from fracjax.plotting.flossing import exponents_along_training as exponents_along_training
@@ -60,10 +66,12 @@ from fracjax.plotting.watching import watch_figure as watch_figure
 from fracjax.plotting.zooms import zoom_figure as zoom_figure
 
 __all__ = [
+    "activation_frequencies",
     "against_smoothing",
     "basin_picture",
     "bifurcation_diagram",
     "box_counts",
+    "coefficient_scatter",
     "condition_growth",
     "contingency",
     "convergence_trace",
@@ -79,6 +87,7 @@ __all__ = [
     "exponents_and_laws",
     "exponents_over_step_size",
     "fractality_figure",
+    "intervention_curves",
     "label_changes",
     "layer_curves",
     "line_slice",
@@ -86,6 +95,7 @@ __all__ = [
     "metrics_figure",
     "mollified_increments",
     "null_counts",
+    "owner_matrix",
     "path_on_plane",
     "perturbation_variance",
     "phase_diagram",
@@ -93,6 +103,7 @@ __all__ = [
     "push_band",
     "ranked_speeds",
     "return_curve",
+    "return_curves",
     "return_histogram",
     "returns_and_stretches",
     "runs_along_training",
@@ -108,6 +119,7 @@ __all__ = [
     "surface",
     "surface_html",
     "tolerance_against_exponent",
+    "top_outputs",
     "trace_convergence",
     "trainability_frames",
     "trainability_plane",

@@ -47,6 +47,8 @@ def experiments() -> dict[str, Experiment]:
     from fracjax.reproduce.diffusion import PARTS as diffusion
     from fracjax.reproduce.flossing import PARTS as flossing
     from fracjax.reproduce.fractal import parts as fractal
+    from fracjax.reproduce.gravity import PARTS as gravity
+    from fracjax.reproduce.l3d import PARTS as l3d
     from fracjax.reproduce.langevin import PARTS as langevin
     from fracjax.reproduce.plasticity import PARTS as plasticity
     from fracjax.reproduce.references import parts as references
@@ -112,6 +114,16 @@ def experiments() -> dict[str, Experiment]:
             "trainability",
             "the boundary between learning rates that converge and that diverge, and its dimension",
             trainability,
+        ),
+        Experiment(
+            "l3d",
+            "directions that explain the gradients of single samples: toys, networks, policies",
+            l3d,
+        ),
+        Experiment(
+            "gravity",
+            "how long softmax policies stay on plateaus, and what decides it",
+            gravity,
         ),
     ]
     return {experiment.name: experiment for experiment in found}

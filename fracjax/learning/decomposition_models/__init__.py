@@ -1,0 +1,1 @@
+"""Networks of realistic kinds to decompose: a transformer, a convolutional network, policies."""
