@@ -17,7 +17,8 @@ def test_there_are_results():
     assert {folder.name for folder in FOLDERS} <= set(experiments())
     present = {folder.name for folder in FOLDERS}
     chaos = {"fractal", "remedies", "robustness"}
-    assert chaos | {"ladder", "diffusion", "langevin", "plasticity"} <= present
+    paths = {"ladder", "diffusion", "langevin", "plasticity"}
+    assert chaos | paths | {"flossing", "twofactor", "trainability", "gravity"} <= present
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
