@@ -335,11 +335,11 @@ def _critical(key: Key, size: Size) -> list[Row]:
     system = "½(u·v - y)², u and v of 3 numbers"
     source = "Liang and Montúfar (2025), Theorem 1"
     below, above = converged.mean(axis=1)
+    inside = f"share of {count} starts that converge at .97 η*"
     rows = [
-        about(system, f"share of {count} starts that converge at .97 η*", (float(below), 0.0), 1.0, 0.01,
-              source),
+        about(system, inside, (float(below), 0.0), 1.0, 0.01, source),
         about(system, "and at 1.03 η*", (float(above), 0.0), 0.0, 0.01, source),
-    ]  # fmt: skip
+    ]
     rows.append(describe(system, "share with η* = 1/y", (float(np.mean(step_size[0] > 0.9699)), 0)))
     return rows
 
