@@ -101,6 +101,7 @@ def contracting_problem(objective, horizon=50):
     )
 
 
+@pytest.mark.slow
 def test_a_stable_loop_with_a_quadratic_return_is_smooth():
     def objective(params, key):
         return jnp.sum(params["w"] ** 2)[None]

@@ -64,6 +64,7 @@ def noiseless_exponent(scales):
     return np.polyfit(np.log(scales), np.log(squares), 1)[0] / 2
 
 
+@pytest.mark.slow
 def test_mean_return_is_smooth_below_the_noise_and_obeys_the_scale_law(x64):
     """Increments over δ = rσ are σ^α F(r): one power of σ; the exponent is 2 for r < 1/4.
 

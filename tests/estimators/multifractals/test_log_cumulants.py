@@ -142,6 +142,7 @@ def test_bad_series_get_a_status():
     assert np.all(np.isfinite(estimate.value[count - 1]))
 
 
+@pytest.mark.slow
 def test_scale_offset_trend_batching_and_precision(x64):
     """Three levels, to compile less; the trend acts through the unit of size only."""
     path = jnp.asarray(np.random.default_rng(0).normal(size=1100).cumsum())

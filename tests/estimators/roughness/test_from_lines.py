@@ -283,6 +283,7 @@ def test_replicates_leave_the_roughness_of_the_mean():
     assert abs(plain.value.mean() - 0.7) > abs(estimate.value.mean() - 0.7)
 
 
+@pytest.mark.slow
 def test_vmap_is_the_loop_and_precision_is_kept():
     """Single precision, two batches of lines at once, and a third with its scales upside down."""
     lines = draw(power_law(0.4))[:2]

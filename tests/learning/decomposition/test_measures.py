@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from fracjax.learning.decomposition.attributions import (
     activation_frequency,
@@ -99,6 +100,7 @@ def test_correlations_tell_scale_from_shape(x64):
     np.testing.assert_allclose(noisy.each, noisy.ceiling_each)
 
 
+@pytest.mark.slow
 def test_attributions_are_means_over_references(x64):
     (params, parts), _ = oracle()
     inputs = MODEL.inputs(KEY, 12)

@@ -16,6 +16,7 @@ MODEL = superposition()
 SETTINGS = FitSettings(num_subnetworks=5, batch_size=8)
 
 
+@pytest.mark.slow
 def test_errors_cover_the_mean_over_many_samples():
     """Directions that were never fitted; 200 draws of 20 batches against one of 4000."""
     draws = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)

@@ -43,6 +43,7 @@ def test_inputs_follow_the_law_without_empty_samples(group):
         sparse_inputs(KEY, 5, 6, group=4)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_unties():
     model = superposition(hidden_identity=True)
     settings = {"num_samples": 640, "batch_size": 64, "learning_rate": 1e-2, "restarts": 2}

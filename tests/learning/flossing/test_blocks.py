@@ -53,6 +53,7 @@ def test_exponents_reach_their_targets_and_the_readout_stays():
     assert log.value.shape == log.gradient.shape == log.skipped.shape == (3, 400)
 
 
+@pytest.mark.slow
 def test_two_blocks_are_one_and_decay_leaves_the_readout_alone():
     params = network(KEY)
     state = BLOCK.init(params)
@@ -131,6 +132,7 @@ def test_the_schedule_covers_all_epochs():
         FlossingSchedule(every=0)
 
 
+@pytest.mark.slow
 def test_on_request_it_joins_the_loss_of_the_task(x64):
     """The gradient of the sum is the sum of the gradients: the readout's is the task's alone."""
     params = network(KEY)

@@ -158,6 +158,7 @@ def test_checkpoints_and_intervals_change_nothing(x64):
     assert_close(driven_slopes(**settings), reference)
 
 
+@pytest.mark.slow
 def test_a_given_orbit_leaves_its_sensitivity_out(x64):
     params = initial_tanh_network(KEY, 8, 1)
 
@@ -228,6 +229,7 @@ def test_flax_cells_agree_with_differences(x64, name):
     assert directional_error(loss, params) < 1e-6
 
 
+@pytest.mark.slow
 def test_a_batch_is_the_mean_of_its_members():
     params = initial_tanh_network(KEY, 6, 1)
     states = 0.1 * jax.random.normal(KEY, (3, 6))

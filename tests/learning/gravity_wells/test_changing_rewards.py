@@ -124,6 +124,7 @@ def check_contextual(found, logits, mdp, gaps, x):
     return np.polyfit(np.log(step * gaps * x), np.log(times), 1)[0]
 
 
+@pytest.mark.slow
 def test_a_state_has_the_step_of_its_visits(x64):
     """G6, contextual: T η_eff Δ x = ½ within 2 % (4.5 % at x ~ 1e-2); see the slow test."""
     logits, mdp, gaps, x = process(0.0, (-2.9, -2.0))

@@ -25,6 +25,7 @@ def rewards(arms=6):
     return jnp.full(arms, 0.4).at[0].add(0.2)
 
 
+@pytest.mark.slow
 def test_a_larger_spread_traps_more_and_longer():
     """G8 at a smaller size: 500 starts, 1500 updates; references from 4096 other starts."""
     table = {1.0: (0.420, 0.0, 0.094), 2.0: (0.604, 31.0, 0.369), 3.0: (0.675, 126.5, 0.523)}

@@ -45,6 +45,7 @@ def test_without_censoring_intervals_are_wilsons(x64):
     np.testing.assert_array_equal(found.status, Status.OK)
 
 
+@pytest.mark.slow
 def test_intervals_cover():
     """Null: 95 % of 600 seeds; bounds are 4 standard errors off."""
     at = jnp.asarray([0.1, 0.5, 1.0])

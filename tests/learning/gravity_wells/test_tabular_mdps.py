@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from fracjax.learning.gravity_wells.bandits import bandit_gradient
 from fracjax.learning.gravity_wells.tabular_mdps import (
@@ -64,6 +65,7 @@ def test_values_and_occupancies_are_those_of_a_long_sum(x64):
     np.testing.assert_allclose(mean, 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_contextual_process_is_a_bandit_in_every_state():
     """The gradient is that of the bandit times d(s)/(1 - γ), in float32; of one state, the same."""
 

@@ -115,6 +115,7 @@ def test_what_is_no_well(runs):
     assert diagnose(steps, norms, gaps, jnp.zeros(RECORDS)).verdict == Well.STALLED
 
 
+@pytest.mark.slow
 def test_noisy_gradients_keep_the_verdict_or_withhold_it(runs):
     """100 seeds; the gradient in the well is 2.8e-4 to .025 long, 6e-4 at half time."""
     record = runs["left"]

@@ -200,6 +200,7 @@ def test_settings_are_checked():
         path_gram(path[:1])
 
 
+@pytest.mark.slow
 def test_one_condition_for_a_batch_and_float64_in_float32():
     """Branches stay branches under vmap, nested or not, and products of float64 stay exact."""
 

@@ -73,6 +73,7 @@ def test_speeds_are_those_of_a_loop(nonlinearity):
     np.testing.assert_allclose(jax.jit(objective)(one, KEY), batch[2], rtol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_mini_batches_are_shared_and_the_loss_is_of_all_data():
     problem = regression_problem(KEY, width=4)
