@@ -49,7 +49,6 @@ from fracjax.learning.flossing.cells import driven_tanh_step
 from fracjax.learning.flossing.losses import flossing_loss
 
 DTYPES = {"float32": np.float32, "float64": np.float64}
-SPREADABLE = 16  # more on two CPU devices at once has been seen to hang, cause unknown
 RATE = 1e-3
 SEED = 0
 NAMES = ("recurrent", "input", "bias")
@@ -230,8 +229,6 @@ def here(problem: Problem) -> tuple[dict[str, Callable[[], object]], dict[str, f
         "fracjax": every_seed("adjoint"),
         "fracjax, automatic derivative": every_seed("automatic"),
     }
-    if problem.count > SPREADABLE:
-        del ways[f"fracjax, {len(place)} devices"]
     for name, function in ways.items():
         given = params, moments, inputs
         program, compiling[name], _ = compiled(function, *given)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from fracjax import traced
 from fracjax._types import Leaf, PyTree
 
 __all__ = ["along_affine_family"]
@@ -26,20 +27,6 @@ _PRODUCTS = ("dot_general", "conv_general_dilated")
 _LINEAR = ("transpose", "reshape", "squeeze", "convert_element_type", "slice", "rev", "copy")
 # With more columns per point than this, forming the kernel is the smaller part of the work.
 _MAX_COLUMNS = 16
-# Calls are inlined; where a call keeps its jaxpr differs between primitives and versions.
-_CALLS = {
-    "jit",
-    "pjit",
-    "closed_call",
-    "core_call",
-    "remat",
-    "remat2",
-    "checkpoint",
-    "custom_jvp_call",
-    "custom_vjp_call",
-    "custom_vjp_call_jaxpr",
-}
-_INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
 
 class _Family:
@@ -134,14 +121,14 @@ class _Interpreter:
 
     def _equation(self, equation: Any, values: list[_Value]) -> list[_Value]:
         name = equation.primitive.name
-        if name in _CALLS:
-            return self._inline(_inner(equation), values)
+        if name in traced.CALLS:
+            return self._inline(traced.called(equation), values)
         if not any(isinstance(value, _Family) for value in values):
             return self._bind(equation, values)
         if name in _LINEAR and len(values) == 1 and self._stays_floating(equation):
             (family,) = values
             assert isinstance(family, _Family)
-            stack = jax.vmap(lambda leaf: _apply(equation, [leaf])[0])(family.stack)
+            stack = jax.vmap(lambda leaf: traced.apply(equation, [leaf])[0])(family.stack)
             return [_Family(stack)]
         if name in _PRODUCTS:
             return [self._product(equation, values)]
@@ -155,7 +142,7 @@ class _Interpreter:
 
     def _bind(self, equation: Any, values: list[_Value]) -> list[_Value]:
         shared = all(isinstance(value, _Shared) for value in values)
-        results = _apply(equation, [self.plain(value) for value in values])
+        results = traced.apply(equation, [self.plain(value) for value in values])
         return [_Shared(result) for result in results] if shared else list(results)
 
     @staticmethod
@@ -172,7 +159,7 @@ class _Interpreter:
         operand = self.plain(other)
 
         def product(leaf: Leaf) -> Leaf:
-            return _apply(equation, [leaf, operand] if side == 0 else [operand, leaf])[0]
+            return traced.apply(equation, [leaf, operand] if side == 0 else [operand, leaf])[0]
 
         products = jax.vmap(product)(family.stack)
         total = products[0]
@@ -192,10 +179,14 @@ class _Interpreter:
         columns = [size for axis, size in enumerate(shape) if axis not in used]
         return int(np.prod(columns)) <= _MAX_COLUMNS
 
-    def _inline(self, jaxpr: Any, values: list[_Value]) -> list[_Value]:
-        closed = isinstance(jaxpr, core.ClosedJaxpr)
-        constants: list[_Value] = [_Shared(leaf) for leaf in jaxpr.consts] if closed else []
-        return self.run(jaxpr.jaxpr if closed else jaxpr, constants, values)
+    def _inline(
+        self, program: tuple[core.Jaxpr, Sequence[Leaf]], values: Sequence[_Value]
+    ) -> list[_Value]:
+        jaxpr, constants = program
+        return self.run(jaxpr, [_Shared(leaf) for leaf in constants], values)
+
+    def _formed(self, jaxpr: Any, values: Sequence[_Value]) -> list[Leaf]:
+        return [self.plain(value) for value in self._inline(traced.opened(jaxpr), values)]
 
     def _hoisted(self, jaxpr: Any, values: Sequence[_Value]) -> list[_Value]:
         """Form before a loop what the loop would form in every step (biases, scales)."""
@@ -206,63 +197,23 @@ class _Interpreter:
         ]
 
     def _scan(self, equation: Any, values: list[_Value]) -> list[_Value]:
-        parameters = equation.params
-        body, split = parameters["jaxpr"], parameters["num_consts"]
-        ends = split + parameters["num_carry"]
-        constants = self._hoisted(body, values[:split])
-        carry = [self.plain(value) for value in values[split:ends]]
-        rows = [self.plain(value) for value in values[ends:]]
-
-        def step(carry: list[Leaf], row: list[Leaf]) -> tuple[list[Leaf], list[Leaf]]:
-            results = self._inline(body, [*constants, *carry, *row])
-            leaves = [self.plain(result) for result in results]
-            return leaves[: len(carry)], leaves[len(carry) :]
-
-        carry, stacked = jax.lax.scan(
-            step,
-            carry,
-            rows,
-            length=parameters["length"],
-            reverse=parameters["reverse"],
-            unroll=parameters["unroll"],
-        )
-        return [*carry, *stacked]
+        split = equation.params["num_consts"]
+        constants = self._hoisted(equation.params["jaxpr"], values[:split])
+        moving = [self.plain(value) for value in values[split:]]
+        return list(traced.scan(equation, [*constants, *moving], self._formed))
 
     def _while(self, equation: Any, values: list[_Value]) -> list[_Value]:
         parameters = equation.params
-        test, body = parameters["cond_jaxpr"], parameters["body_jaxpr"]
-        ends = parameters["cond_nconsts"], parameters["cond_nconsts"] + parameters["body_nconsts"]
-        for_test = self._hoisted(test, values[: ends[0]])
-        for_body = self._hoisted(body, values[ends[0] : ends[1]])
-
-        def go_on(carry: list[Leaf]) -> Leaf:
-            return self.plain(self._inline(test, [*for_test, *carry])[0])
-
-        def step(carry: list[Leaf]) -> list[Leaf]:
-            return [self.plain(value) for value in self._inline(body, [*for_body, *carry])]
-
-        begin = [self.plain(value) for value in values[ends[1] :]]
-        return [*jax.lax.while_loop(go_on, step, begin)]
+        split = parameters["cond_nconsts"]
+        ends = split + parameters["body_nconsts"]
+        for_test = self._hoisted(parameters["cond_jaxpr"], values[:split])
+        for_body = self._hoisted(parameters["body_jaxpr"], values[split:ends])
+        begin = [self.plain(value) for value in values[ends:]]
+        return list(traced.while_loop(equation, [*for_test, *for_body, *begin], self._formed))
 
     def _cond(self, equation: Any, values: list[_Value]) -> list[_Value]:
         index, *operands = values
-
-        def branch(jaxpr: Any) -> Callable[[], list[Leaf]]:
-            return lambda: [self.plain(value) for value in self._inline(jaxpr, operands)]
-
-        branches = [branch(jaxpr) for jaxpr in equation.params["branches"]]
-        return list(jax.lax.switch(self.plain(index), branches))
-
-
-def _inner(equation: Any) -> Any:
-    """Return the jaxpr that a call calls."""
-    return next(equation.params[name] for name in _INNER if name in equation.params)
-
-
-def _apply(equation: Any, values: list[Leaf]) -> list[Leaf]:
-    """Apply an equation's primitive to arrays."""
-    results = equation.primitive.bind(*values, **equation.params)
-    return list(results) if equation.primitive.multiple_results else [results]
+        return list(traced.cond(equation, self.plain(index), operands, self._formed))
 
 
 def _reaches_product(jaxpr: Any) -> list[bool]:
@@ -275,10 +226,8 @@ def _reaches_product(jaxpr: Any) -> list[bool]:
             useful.update(atoms)
         elif name in _LINEAR:
             useful.update(atoms if equation.outvars[0] in useful else [])
-        elif name in _CALLS or name == "scan":
-            inner = _inner(equation)
-            inner = inner.jaxpr if isinstance(inner, core.ClosedJaxpr) else inner
-            flags = _reaches_product(inner)
+        elif name in traced.CALLS or name == "scan":
+            flags = _reaches_product(traced.called(equation)[0])
             useful.update(
                 atom
                 for atom, flag in zip(equation.invars, flags, strict=True)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from fracjax._types import PyTree
+from fracjax.sequential_lapack import one_matrix_at_a_time
 
 __all__ = ["one_cpu_device_per_core", "replicate", "spread"]
 
@@ -18,7 +19,8 @@ def spread(function: Callable, devices: Sequence[jax.Device]) -> Callable:
     """Run `function(rows, *shared)` with the leading axis of `rows` cut over `devices`.
 
     Every device runs the same program on its own rows without communication, so results
-    do not depend on the number of devices as long as each gets equally many rows.
+    do not depend on the number of devices as long as each gets equally many rows. On several
+    CPU devices LAPACK gets one matrix at a time (see `sequential_lapack`).
 
     Args:
         function: Takes rows (leading axis cut) and replicated arguments; returns a pytree
@@ -27,6 +29,8 @@ def spread(function: Callable, devices: Sequence[jax.Device]) -> Callable:
     """
     mesh = Mesh(devices, (_AXIS,), axis_types=(AxisType.Auto,))
     rows, shared = PartitionSpec(_AXIS), PartitionSpec()
+    if len(devices) > 1 and devices[0].platform == "cpu":
+        function = one_matrix_at_a_time(function)
 
     def run(inputs: object, *arguments: object) -> object:
         specs = (rows, *(shared for _ in arguments))
