@@ -17,12 +17,14 @@ taken within a round.
     pip install torch
     python benchmarks/trainability.py
     python benchmarks/trainability.py --full --json PATH          # 512² at width 16, 500 steps
+    python benchmarks/trainability.py --only plane --side 512 --peers func.vmap --repeats 0
     python benchmarks/trainability.py --quick
 """
 
 import argparse
 import functools
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -39,6 +41,7 @@ from fracjax.learning.trainability.planes import hyperparameter_plane, trainabil
 from fracjax.learning.trainability.problems import RegressionProblem, regression_problem
 
 PARTS = ("plane", "sizes")
+PEERS = ("bmm by hand", "our layout by hand", "func.vmap")
 KEY = jax.random.key(0)
 DISAGREE = 0.01  # share of labels
 CENTRE, SPAN = 1.5, 4.5
@@ -72,12 +75,20 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--side", type=int, help="pixels along an axis of the plane")
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(PARTS))
     parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers there")
-    parser.add_argument("--repeats", type=int, help="timed rounds (default 3, quick 2)")
+    parser.add_argument("--peers", type=lambda text: text.split(","), default=list(PEERS))
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        help="timed rounds (default 3, quick 2; 0: time the one run that compiles)",
+    )
     arguments = parser.parse_args()
-    if unknown := set(arguments.only) - set(PARTS):
-        parser.error(f"--only must name some of {PARTS}, but names {sorted(unknown)}")
+    for name, known in (("only", PARTS), ("peers", PEERS)):
+        if unknown := set(getattr(arguments, name)) - set(known):
+            parser.error(f"--{name} must name some of {known}, but names {sorted(unknown)}")
     if arguments.repeats is None:
         arguments.repeats = 2 if arguments.quick else 3
+    if not arguments.repeats and arguments.only != ["plane"]:
+        parser.error("--repeats 0 goes with --only plane")
     return arguments
 
 
@@ -237,12 +248,16 @@ def plane_part(modules: dict[str, ModuleType], arguments: argparse.Namespace) ->
     batches: dict[str, int] = {}
     if "torch" in modules:
         torch = modules["torch"]
-        for way in ("bmm by hand", "our layout by hand", "func.vmap"):
+        for way in arguments.peers:
             peer = Peer(torch, plane, way)
             best_threads(torch, functools.partial(peer.trial, 256))
             peer.choose((16, 64, 256))
             runs[f"PyTorch, {way}"], batches[f"PyTorch, {way}"] = peer, peer.batch
-    values = {name: run() for name, run in runs.items()}  # also compiles
+    values, seconds = {}, {}
+    for name, run in runs.items():  # also compiles
+        started = time.perf_counter()
+        values[name] = run()
+        seconds[name] = [time.perf_counter() - started]
     differ = {
         name: float(np.mean((found < 0) != (values["fracjax"] < 0)))
         for name, found in values.items()
@@ -251,7 +266,8 @@ def plane_part(modules: dict[str, ModuleType], arguments: argparse.Namespace) ->
         if not share <= DISAGREE:
             msg = f"{name} has another label in {share:.2%} of the pixels."
             raise SystemExit(msg)
-    seconds = interleaved(runs, arguments.repeats)
+    if arguments.repeats:
+        seconds = interleaved(runs, arguments.repeats)
     pixels = plane.side**2
     rows = [
         {
