@@ -8,7 +8,8 @@ from typing import Any, SupportsFloat
 __all__ = ["Findings", "Row", "compare", "describe", "with_error"]
 
 _AGREES = 4.0  # joint standard errors; among a hundred true rows one in 160 tables has a miss
-_ROUNDING = 1e-9
+_ROUNDING = 1e-9  # what a comparison is good for that states no error at all
+_LAST_BITS = 1e-14
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +66,8 @@ def compare(
 ) -> Row:
     """Compare a computed (value, standard error) with a reference (value, uncertainty, source).
 
+    Where neither states an error, they agree to 4e-9; otherwise to four of what is stated.
+
     Args:
         system: See `Row`.
         quantity: See `Row`.
@@ -76,8 +79,9 @@ def compare(
     """
     value, stderr = float(computed[0]), float(computed[1])  # JSON knows no NumPy scalars
     expected, uncertainty, source = float(reference[0]), float(reference[1]), reference[2]
-    error = math.hypot(stderr, systematic)
-    scale = math.sqrt(error**2 + uncertainty**2 + (_ROUNDING * max(abs(expected), 1.0)) ** 2)
+    stated = math.hypot(stderr, systematic, uncertainty)
+    rounding = (_LAST_BITS if stated else _ROUNDING) * max(abs(expected), 1.0)
+    scale = math.hypot(stated, rounding)
     z = (value - expected) / scale
     margin = quantile * stderr + systematic
     return Row(

@@ -33,10 +33,7 @@ _DOUBLINGS = (
 
 
 def vanishing(system: str, quantity: str, gap: float, unit: float) -> Row:
-    """A difference that should be 0, in units of what rounding may leave of it.
-
-    Rows take differences below 4e-9 as none, so that smaller ones are compared in a unit.
-    """
+    """A difference that should be 0, in units of what rounding may leave of it."""
     name = f"{quantity}, in units of {unit:.0e}"
     return about(system, name, (gap / unit, 0.0), 0.0, 1.0, "exact: 0 up to rounding")
 

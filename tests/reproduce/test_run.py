@@ -44,6 +44,14 @@ def test_exact_numbers_need_only_rounding_and_nan_never_agrees():
     assert not compare("s", "q", (math.nan, 0.1), (1.0, 0.1, "exact")).agrees
 
 
+def test_what_is_stated_is_what_is_tested():
+    """A row to 1e-12 must not pass by the rounding that is granted where nothing is stated."""
+    assert not compare("s", "q", (1e-11, 0.0), (0.0, 1e-12 / 4, "exact")).agrees
+    assert not compare("s", "q", (1 + 1e-11, 1e-12 / 4), (1.0, 0.0, "exact")).agrees
+    assert compare("s", "q", (0.9e-12, 0.0), (0.0, 1e-12 / 4, "exact")).agrees
+    assert compare("s", "q", (1 + 4e-16, 1e-17), (1.0, 0.0, "exact")).agrees
+
+
 def test_means_of_few_have_students_interval():
     values = np.array([1.0, 2.0, 4.0, 4.5, 6.0])
     row = describe("s", "q", mean_of_few(values))
