@@ -190,14 +190,14 @@ class _Interpreter:
 
     def _hoisted(self, jaxpr: Any, values: Sequence[_Value]) -> list[_Value]:
         """Form before a loop what the loop would form in every step (biases, scales)."""
-        wanted = _reaches_product(jaxpr.jaxpr)[: len(values)]
+        wanted = _reaches_product(traced.opened(jaxpr)[0])[: len(values)]
         return [
             self.plain(value) if isinstance(value, _Family) and not keep else value
             for value, keep in zip(values, wanted, strict=True)
         ]
 
     def _scan(self, equation: Any, values: list[_Value]) -> list[_Value]:
-        split = equation.params["num_consts"]
+        split, _ = traced.scan_parts(equation)
         constants = self._hoisted(equation.params["jaxpr"], values[:split])
         moving = [self.plain(value) for value in values[split:]]
         return list(traced.scan(equation, [*constants, *moving], self._formed))

@@ -9,7 +9,7 @@ from jax.extend import core
 
 from fracjax._types import Leaf
 
-__all__ = ["CALLS", "apply", "called", "cond", "opened", "scan", "while_loop"]
+__all__ = ["CALLS", "apply", "called", "cond", "opened", "scan", "scan_parts", "while_loop"]
 
 # Where a call keeps its jaxpr differs between primitives and versions.
 CALLS = {
@@ -46,11 +46,20 @@ def apply(equation: Any, values: Sequence[Leaf]) -> list[Leaf]:
     return list(results) if equation.primitive.multiple_results else [results]
 
 
+def scan_parts(equation: Any) -> tuple[int, int]:
+    """Where the arguments of a `scan` end that are constants, and that are carried."""
+    parameters = equation.params
+    if "num_consts" in parameters:
+        split = parameters["num_consts"]
+        return split, split + parameters["num_carry"]
+    constants, carry, _ = map(list, parameters["ft_in"].update(equation.invars).unpack())  # 0.11
+    return len(constants), len(constants) + len(carry)
+
+
 def scan(equation: Any, values: Sequence[Any], run: _Run) -> list[Leaf]:
     """Repeat a `scan` with `run` in place of its body; its constants may be anything."""
     parameters = equation.params
-    split = parameters["num_consts"]
-    ends = split + parameters["num_carry"]
+    split, ends = scan_parts(equation)
     constants, carry, rows = values[:split], list(values[split:ends]), list(values[ends:])
 
     def step(carry: list[Leaf], row: list[Leaf]) -> tuple[list[Leaf], list[Leaf]]:
