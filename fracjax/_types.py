@@ -92,6 +92,13 @@ class Estimate:
         status: A `Status` code per estimate.
         details: What the number was computed from: scales used, samples, p-value of
             the fit, convergence trace. Each estimator documents its own entries.
+
+    Example:
+        >>> import fracjax
+        >>> print(fracjax.Estimate(value=0.4192, stderr=0.001, low=0.4172, high=0.4212, status=0))
+        0.4192 [0.4172, 0.4212]
+        >>> print(fracjax.Estimate(0.4192, 0.001, 0.4172, 0.4212, fracjax.Status.NOT_CONVERGED))
+        0.4192 [0.4172, 0.4212] (not_converged)
     """
 
     value: Leaf

@@ -21,7 +21,9 @@ __all__ = [
     "orthonormalize",
 ]
 
+# Kinds of random directions; see `draw`.
 DirectionKind = Literal["gaussian", "filter", "orthonormal"]
+# What biases and other vectors do in filter-normalised directions.
 Vectors = Literal["scaled", "zeroed"]
 
 
@@ -153,6 +155,13 @@ def draw(
     Raises:
         ValueError: If `kind` or `vectors` is unknown, or there are more orthonormal
             directions than parameters.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from fracjax import directions
+        >>> found = directions.draw("orthonormal", jax.random.key(0), {"w": jnp.zeros((3, 2))}, 2)
+        >>> print((found["w"] ** 2).mean(axis=(1, 2)).round(6))
+        [1. 1.]
     """
     if kind not in get_args(DirectionKind):
         msg = f"Argument `kind` must be one of {get_args(DirectionKind)}, but is {kind!r}."

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 __all__ = ["Method", "choose_method", "orthonormalize", "solve_lower"]
 
+# Ways to orthonormalise a frame; see `orthonormalize`.
 Method: TypeAlias = Literal["auto", "gram-schmidt", "cholesky", "householder"]
 
 # Up to this many rows the factorisation is unrolled: batched library QR of tiny matrices is

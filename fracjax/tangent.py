@@ -28,7 +28,9 @@ __all__ = [
     "random_frame",
 ]
 
+# Maps a state to the vector in which tangents are measured.
 Coordinates: TypeAlias = Callable[[PyTree], Float[Array, " n"]]
+# Makes a state of such a vector and a state to take everything else from.
 Lift: TypeAlias = Callable[[Float[Array, " n"], PyTree], PyTree]
 
 

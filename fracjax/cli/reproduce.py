@@ -23,7 +23,8 @@ def reproduce(
     name: Annotated[
         str,
         typer.Argument(
-            help="references, fractal, robustness, remedies, ladder, diffusion or langevin."
+            help="references, fractal, robustness, remedies, ladder, diffusion, langevin,"
+            " plasticity, flossing, twofactor, trainability, l3d or gravity."
         ),
     ],
     only: Annotated[

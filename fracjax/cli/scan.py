@@ -113,7 +113,7 @@ def scan(
         typer.Option(help="Coordinates to zoom to, as 0.01,-0.02. [default: the roughest point]"),
     ] = None,
     film: Annotated[
-        str, typer.Option(help="Format of the zoom: gif, or mp4 (pip install 'fracjax[movies]').")
+        str, typer.Option(help="Format of the zoom: gif, or mp4 (pip install 'fracjax\\[movies]').")
     ] = "gif",
     out: Annotated[Path, typer.Option(help="Folder of the scan.")] = Path("fracjax-scan"),
     resume: Annotated[

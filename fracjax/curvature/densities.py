@@ -16,6 +16,7 @@ from fracjax.curvature.quadrature import Quadrature, lanczos_quadrature
 
 __all__ = ["Axis", "Kernel", "SpectralDensity", "smooth_quadrature", "spectral_density"]
 
+# How wide a node is drawn; see `smooth_quadrature`.
 Kernel = Literal["ghorbani", "papyan", "range/m"]
 Axis = Literal["linear", "log"]
 _REACH = 6.0  # standard deviations of the kernel beyond the outermost node
@@ -89,6 +90,18 @@ def spectral_density(
 
     References:
         Ghorbani, Krishnan and Xiao (2019), arXiv 1901.10159. Papyan (2020), JMLR 21, 252.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from fracjax import curvature
+        >>> def loss(params, weights):
+        ...     return 0.5 * (weights * params**2).sum()
+        >>> weights = jnp.linspace(0.0, 1.0, 50)
+        >>> operator = curvature.hessian(loss, jnp.zeros(50), weights)
+        >>> found = curvature.spectral_density(operator, jax.random.key(0), kernel=0.05)
+        >>> mass = found.density.value.sum() * found.width
+        >>> f"{mass:.2f}"
+        '1.00'
     """
     _check(kernel, axis, num_cells)
     quadrature = lanczos_quadrature(

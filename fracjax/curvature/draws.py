@@ -11,6 +11,7 @@ from fracjax._types import Estimate, Key, Status
 
 __all__ = ["Probe", "check_count", "check_probe", "draw_probe", "mean_of_draws", "probes_at_once"]
 
+# Distributions of random vectors: signs, normal numbers, or points of a sphere.
 Probe = Literal["rademacher", "normal", "sphere"]
 _MOST_PROBES = (64, 2**22)  # at once; numbers in them
 

@@ -30,6 +30,7 @@ __all__ = [
     "top_hessian_eigenvectors",
 ]
 
+# Which eigenvalues are wanted; see `top_hessian_eigenvectors`.
 Which = Literal["magnitude", "largest", "smallest", "both ends"]
 _NUM_ITERATIONS = 64
 _START = 0x5EED  # folded into the objective's key for vectors that are no business of its own
@@ -179,6 +180,16 @@ def top_eigenpairs(
 
     Raises:
         ValueError: If a setting is out of range.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from fracjax import curvature
+        >>> def loss(params, weights):
+        ...     return 0.5 * (weights * params**2).sum()
+        >>> operator = curvature.hessian(loss, jnp.zeros(3), jnp.array([4.0, 2.0, 1.0]))
+        >>> pairs = curvature.top_eigenpairs(operator, jax.random.key(0))
+        >>> print(pairs.values.round(6))
+        [4. 2.]
     """
     count = _checked_iterations(operator.size, num_eigenvectors, which, num_iterations)
     return _top_of_operator(operator, key, num_eigenvectors, which, count, tolerance)

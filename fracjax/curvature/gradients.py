@@ -25,6 +25,7 @@ __all__ = [
     "with_key",
 ]
 
+# How to differentiate; see `gradient`.
 GradientMethod = Literal["auto", "reverse", "forward"]
 Function: TypeAlias = Callable[[PyTree], Array]
 

@@ -30,6 +30,7 @@ __all__ = [
     "where_finite",
 ]
 
+# How to multiply by a Hessian; see `hessian_vector_product`.
 HessianMethod = Literal["auto", "forward over reverse", "forward over forward", "differences"]
 Operator: TypeAlias = Callable[[PyTree], PyTree]
 

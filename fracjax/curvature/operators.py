@@ -165,6 +165,16 @@ def hessian(
     Raises:
         ValueError: If the loss does not return one number, the parameters are not floating, or
             a setting is out of range.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from fracjax import curvature
+        >>> def loss(params, batch):  # a mean over samples
+        ...     return 0.5 * ((batch @ params) ** 2).mean()
+        >>> data = jnp.diag(jnp.array([2.0, 1.0, 0.5]))
+        >>> operator = curvature.hessian(loss, jnp.zeros(3), data)
+        >>> print(3 * operator(jnp.ones(3)))  # the Hessian is diagonal here
+        [4.   1.   0.25]
     """
     part, frozen = (params, None) if mask is None else partition(params, mask)
     rule = _HessianRule(loss, method, step, chunk_size, linearize and method != "differences")

@@ -21,6 +21,7 @@ from fracjax.curvature.operators import CurvatureOperator, flat_operator
 
 __all__ = ["TraceMethod", "diagonal", "trace"]
 
+# Estimators of a trace; see `trace`.
 TraceMethod = Literal["hutchinson", "hutch++", "xtrace"]
 Products: TypeAlias = Callable[[Array], Array]
 _dot = functools.partial(jnp.matmul, precision="highest")  # never TF32
@@ -79,6 +80,15 @@ def trace(
     References:
         Hutchinson (1990), Communications in Statistics 19, 433. Meyer, Musco, Musco and Woodruff
         (2021), arXiv 2010.09649. Epperly, Tropp and Webber (2024), arXiv 2301.07825.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from fracjax import curvature
+        >>> def loss(params, weights):
+        ...     return 0.5 * (weights * params**2).sum()
+        >>> operator = curvature.hessian(loss, jnp.zeros(3), jnp.array([4.0, 2.0, 1.0]))
+        >>> f"{curvature.trace(operator, jax.random.key(0)).value:.4f}"
+        '7.0000'
     """
     if method not in get_args(TraceMethod):
         msg = f"Argument `method` must be one of {get_args(TraceMethod)}, but is {method!r}."

@@ -114,6 +114,29 @@ def diagnose(
 
     Raises:
         ValueError: If a discount is outside (0, 1), or a scale out of range.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from fracjax import diagnosis, systems
+        >>> tent, discounts = systems.maps.tent(1.9), (0.95, 0.6)
+        >>> params = jnp.array(0.5)
+        >>> problem = diagnosis.Problem(
+        ...     step=systems.mdps.chaotic_step(tent, params, feedback="constant"),
+        ...     states=jnp.linspace(0.1, 0.9, 8),
+        ...     objective=systems.mdps.chaotic_returns(
+        ...         tent, discounts, num_steps=200, feedback="constant"
+        ...     ),
+        ...     params=params,
+        ...     discounts=discounts,
+        ...     dt=1.0,
+        ...     horizon=200,
+        ... )
+        >>> settings = diagnosis.Settings(num_exponents=1, line_points=33, plane_points=5)
+        >>> result = diagnosis.diagnose(problem, jax.random.key(0), settings)
+        >>> for found in result.by_discount:
+        ...     print(found.discount, found.verdict.value, f"{found.holder.value:.1f}")
+        0.95 fractal 0.1
+        0.6 fractal 0.8
     """
     settings = settings or Settings()
     if not problem.discounts or not all(0 < discount < 1 for discount in problem.discounts):

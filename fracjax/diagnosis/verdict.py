@@ -27,6 +27,14 @@ def predict(discount: float, low: float, value: float, high: float) -> Predictio
 
     Returns:
         Prediction capped at 2, the most that second differences see; 2 for λ ≤ 0.
+
+    Example:
+        >>> from fracjax import diagnosis
+        >>> prediction = diagnosis.predict(0.99, 0.0235, 0.0258, 0.0281)
+        >>> f"{prediction.value:.2f} [{prediction.low:.2f}, {prediction.high:.2f}]"
+        '0.39 [0.36, 0.43]'
+        >>> diagnosis.predict(0.9, 0.0235, 0.0258, 0.0281).value
+        2.0
     """
     rate = -math.log(discount)
 

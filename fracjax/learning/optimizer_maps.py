@@ -106,6 +106,14 @@ def optimizer_map(
     Raises:
         ValueError: If the batch size is out of range or, without replacement, does not divide the
             number of samples, the order is unknown, or data have different lengths.
+
+    Example:
+        >>> import jax.numpy as jnp, optax
+        >>> from fracjax import estimators, learning
+        >>> start, move = learning.optimizer_map(lambda p: 0.5 * 0.2 * p**2, optax.sgd(1.0))
+        >>> spectrum = estimators.lyapunov_spectrum(move, start(jnp.array(1.0)), num_steps=200)
+        >>> f"{spectrum.value[0]:.4f}"  # ln(1 - 0.2)
+        '-0.2231'
     """
     if order not in get_args(DataOrder):
         msg = f"Argument `order` must be one of {get_args(DataOrder)}, but is {order!r}."

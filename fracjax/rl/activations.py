@@ -18,6 +18,7 @@ from fracjax.rl.networks import ACTIVATIONS, Normalizer, PolicyNetwork
 
 __all__ = ["ActivationSource", "capture_activations", "policy_activations"]
 
+# Where activations are taken from; see `capture_activations`.
 ActivationSource = Literal["outputs", "inputs", "sown"]
 _KINDS = (linen.Dense, linen.Conv, linen.ConvTranspose, linen.ConvLocal, linen.DenseGeneral)
 _COLLECTION = "intermediates"

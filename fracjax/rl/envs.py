@@ -53,6 +53,12 @@ def make(
 
     Raises:
         ValueError: If there is no such environment, backend or dtype, or its extra is missing.
+
+    Example:
+        >>> from fracjax import rl
+        >>> pendulum = rl.make("pendulum", dtype="float64")
+        >>> pendulum.observation_size, pendulum.action_size, pendulum.dt
+        (3, 1, 0.05)
     """
     entry = _find(name)
     backend = backend or entry.default_backend

@@ -36,6 +36,7 @@ from fracjax.rl.trained_seeds import (
 
 __all__ = ["Library", "TrainedSeeds", "available_library", "train_seeds"]
 
+# Who trains; see `train_seeds`.
 Library = Literal["rejax", "brax"]
 _RUN = "run.npz"
 

@@ -74,6 +74,19 @@ def closed_loop(environment: Environment, policy: Actor, params: PyTree) -> Step
     """Make the step `state -> state` of an environment under the deterministic policy.
 
     Termination is ignored: the physics goes on. Use `tracked_loop` where it matters.
+
+    Example:
+        >>> import jax
+        >>> from fracjax import estimators, rl
+        >>> environment = rl.make("pendulum", dtype="float64")
+        >>> policy = rl.shipped("pendulum").astype("float64")
+        >>> step = rl.closed_loop(environment, policy, policy.params)
+        >>> state = rl.initial_states(environment, jax.random.key(0), 1)[0]
+        >>> spectrum = estimators.lyapunov_spectrum(
+        ...     step, state, num_steps=1000, num_exponents=1, dt=environment.dt
+        ... )
+        >>> bool(spectrum.value[0] < 0)  # it stands still in the end
+        True
     """
 
     def step(state: PyTree) -> PyTree:
@@ -142,6 +155,16 @@ def discounted_returns(
 
     Raises:
         ValueError: If `horizon` is not positive, or a discount is missing or outside [0, 1].
+
+    Example:
+        >>> import jax
+        >>> from fracjax import rl
+        >>> environment = rl.make("pendulum", dtype="float64")
+        >>> policy = rl.shipped("pendulum").astype("float64")
+        >>> states = rl.initial_states(environment, jax.random.key(0), 2)
+        >>> returns = rl.discounted_returns(environment, policy, horizon=100, discounts=(0.99, 0.9))
+        >>> print(returns(policy.params, states, jax.random.key(1)).round(0))
+        [-157.  -41.]
     """
     _check(horizon, discounts)
 

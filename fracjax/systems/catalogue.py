@@ -66,6 +66,12 @@ def get(name: str) -> System:
 
     Raises:
         ValueError: If the catalogue has no such name.
+
+    Example:
+        >>> from fracjax import systems
+        >>> lorenz = systems.catalogue.get("lorenz63")
+        >>> lorenz.dt, lorenz.state.shape, lorenz.invariants.num_neutral
+        (0.01, (3,), 1)
     """
     if name not in _BUILDERS:
         msg = f"Argument `name` must be one of {', '.join(_BUILDERS)}, but is {name!r}."

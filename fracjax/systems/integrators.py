@@ -18,7 +18,9 @@ from fracjax._types import PyTree, StepFunction
 
 __all__ = ["Force", "VectorField", "diffrax_step", "leapfrog", "rk4", "yoshida4"]
 
+# Time derivative of a state.
 VectorField = Callable[[PyTree], PyTree]
+# Acceleration as a function of position.
 Force = Callable[[Float[Array, " n"]], Float[Array, " n"]]
 
 _OUTER = 1 / (2 - 2 ** (1 / 3))

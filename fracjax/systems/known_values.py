@@ -39,6 +39,7 @@ def _skew_baker(cut: float) -> float:
 
 _CAT = math.log((3 + math.sqrt(5)) / 2)
 _RING = tuple(float(exponent) for exponent in coupled_ring_exponents(math.log(3.0), 0.3, 16))
+# Measures whose generalised dimensions are known.
 SELF_SIMILAR = {
     "middle-third Cantor": fractals.cantor(),
     "Cantor 1/4, 1/2": fractals.cantor((0.25, 0.5), (0.3, 0.7)),
@@ -51,6 +52,7 @@ _DIMENSION_BIAS = {
     "Sierpinski triangle": (0.019, 0.016, 0.001),
 }
 
+# Known values by system and quantity: exact, certified here, or published.
 REFERENCES: dict[tuple[str, str], Reference] = {
     **{name: Reference(*entry) for name, entry in CERTIFIED.items()},
     ("logistic r=4", "exponent"): Reference(math.log(2), 0.0, "exact: ln 2"),

@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _FEEDBACK = ("cosine", "constant")
+# State in which every episode starts.
 START = 0.2345
 _NEGLIGIBLE = 1e-12
 _GAIN = 0.02

@@ -2,11 +2,12 @@
 
 import dataclasses
 import enum
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from fracjax import tangent
 from fracjax._types import Estimate, Key, Leaf, PyTree, StepFunction
@@ -126,6 +127,20 @@ def alignment_index(
 
     vectors = jnp.eye(num_vectors, dtype=_dtype(state, coordinates))
     _, (growth, lengths, finite) = jax.lax.scan(advance, (state, frame, vectors), length=num_steps)
+    return _summary(growth, lengths, finite, dt, num_blocks)
+
+
+# Compiled as a whole: op by op the first call takes several times as long to compile.
+@functools.partial(jax.jit, static_argnums=4)
+def _summary(
+    growth: Float[Array, "steps k"],
+    lengths: Float[Array, " steps"],
+    finite: Bool[Array, " steps"],
+    dt: float | Float[Array, ""],
+    num_blocks: int,
+) -> Alignment:
+    """Index, rates and verdict of one recorded orbit."""
+    num_steps, num_vectors = growth.shape
     finite = jnp.all(finite)
     growth = jnp.where(finite, growth, jnp.nan)
     fall = jnp.sum(growth, axis=1) - lengths

@@ -1,6 +1,7 @@
 """Covariant Lyapunov vectors: the directions that the dynamics map onto themselves."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -215,6 +216,8 @@ def _step_back(
     return solved / length[:, None], growth
 
 
+# Compiled as a whole: op by op the first call takes several times as long to compile.
+@functools.partial(jax.jit, static_argnames="count")
 def _settle(
     lowers: Float[Array, "times k k"], count: int
 ) -> tuple[Float[Array, "k k"], Float[Array, " k"]]:

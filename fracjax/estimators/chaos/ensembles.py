@@ -5,6 +5,8 @@ Every function takes arrays with the states first, as `jax.vmap` of
 steps that count, because episodes terminate.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +29,8 @@ _FAILED = 0.1  # share of states that may fail before the ensemble's status says
 _FEWEST_WINDOWS = 5.0  # effective number of windows behind a second moment
 
 
+# Compiled as wholes: op by op the first call takes several times as long to compile.
+@jax.jit
 def ensemble_exponent(
     growth: Float[Array, "states steps"],
     *,
@@ -114,6 +118,7 @@ def _running_mean(
     return jnp.asarray(at), (total / time)[at - 1]
 
 
+@functools.partial(jax.jit, static_argnames="window")
 def second_moment_exponent(
     growth: Float[Array, "states steps"],
     window: int,
@@ -162,6 +167,7 @@ def second_moment_exponent(
     return _interval(value / dt, stderr / dt, number - 1, len(group), status, details)
 
 
+@functools.partial(jax.jit, static_argnames=("window", "quantile"))
 def worst_finite_time_exponent(
     growth: Float[Array, "states steps"],
     window: int,
@@ -254,6 +260,7 @@ def _groups(
     return sums.reshape(-1, width), valid.reshape(-1, width)
 
 
+@jax.jit
 def reward_exponent(
     growth: Float[Array, "states steps"],
     log_projection: Float[Array, "states steps"],

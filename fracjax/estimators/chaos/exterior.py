@@ -56,6 +56,13 @@ def spectrum_of_jacobians(
 
     Raises:
         ValueError: If the shape or a setting is out of range.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from fracjax import estimators
+        >>> jacobians = jnp.broadcast_to(jnp.array([[2.0, 1.0], [0.0, 0.5]]), (2000, 2, 2))
+        >>> print(estimators.spectrum_of_jacobians(jacobians).value.round(2))  # ±ln 2
+        [ 0.69 -0.69]
     """
     jacobians = jnp.asarray(jacobians)
     if jacobians.ndim != 3 or jacobians.shape[1] != jacobians.shape[2]:

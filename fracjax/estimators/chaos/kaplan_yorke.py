@@ -39,6 +39,16 @@ def kaplan_yorke_dimension(spectrum: Estimate, num_coordinates: int | None = Non
         Kaplan and Yorke (1979), https://doi.org/10.1007/BFb0064319.
         Frederickson, Kaplan, Yorke and Yorke (1983),
         https://doi.org/10.1016/0022-0396(83)90011-6.
+
+    Example:
+        >>> from fracjax import estimators, systems
+        >>> henon = systems.catalogue.get("henon")
+        >>> spectrum = estimators.lyapunov_spectrum(
+        ...     henon.step, henon.state, num_steps=20_000, num_transient=100
+        ... )
+        >>> dimension = estimators.kaplan_yorke_dimension(spectrum)
+        >>> bool(abs(dimension.value - 1.258) < 0.01)
+        True
     """
     order = jnp.argsort(-spectrum.value)
     value, blocks = spectrum.value[order], spectrum.details["blocks"][:, order]
@@ -63,6 +73,7 @@ def kaplan_yorke_dimension(spectrum: Estimate, num_coordinates: int | None = Non
     return _linearised(dimension, gradient, blocks, status, (0.0, float(total)), {"index": index})
 
 
+@jax.jit
 def entropy_bound(spectrum: Estimate) -> Estimate:
     """Add up the positive exponents: an upper bound of the metric entropy, in their unit.
 

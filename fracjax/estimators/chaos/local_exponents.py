@@ -6,7 +6,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from fracjax import tangent
 from fracjax._types import Estimate, Key, Leaf, PyTree, Status, StepFunction
@@ -132,11 +132,23 @@ def local_exponents(
         qr_every=qr_every,
     )
     growth, finite, start, directions = _in_chunks(evaluate, states, chunk_size)
-    value = jnp.where(finite[:, None], growth / (num_steps * dt), jnp.nan)
+    value, status, average = _rates(growth, finite, num_steps * dt)
+    return LocalExponents(value, status, start, directions, average)
+
+
+# Compiled as a whole: op by op the first call takes several times as long to compile.
+@jax.jit
+def _rates(
+    growth: Float[Array, "points k"],
+    finite: Bool[Array, " points"],
+    time: float | Float[Array, ""],
+) -> tuple[Float[Array, "points k"], Int[Array, " points"], Estimate]:
+    """Divide by the time, tell what failed, and average over the rest."""
+    value = jnp.where(finite[:, None], growth / time, jnp.nan)
     sound = jnp.all(jnp.isfinite(value), axis=1)
     status = jnp.where(sound, Status.OK, Status.NONFINITE_TANGENT)
     status = jnp.where(finite, status, Status.DIVERGED)
-    return LocalExponents(value, status, start, directions, _average(value, status))
+    return value, status, _average(value, status)
 
 
 def _local_exponents(

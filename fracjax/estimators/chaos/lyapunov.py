@@ -111,6 +111,17 @@ def lyapunov_spectrum(
     References:
         Benettin et al. (1980), https://doi.org/10.1007/BF02128236.
         Shimada and Nagashima (1979), https://doi.org/10.1143/PTP.61.1605.
+
+    Example:
+        >>> from fracjax import estimators, systems
+        >>> henon = systems.catalogue.get("henon")
+        >>> spectrum = estimators.lyapunov_spectrum(
+        ...     henon.step, henon.state, num_steps=20_000, num_transient=100
+        ... )
+        >>> bool(abs(spectrum.value[0] - 0.4192) < 4 * spectrum.stderr[0])
+        True
+        >>> f"{spectrum.value.sum():.6f}"  # exactly ln 0.3
+        '-1.203973'
     """
     count = check_num_coordinates("num_exponents", num_exponents, state, coordinates)
     check_time_step(dt)

@@ -1,5 +1,8 @@
 """Average blocks of growth rates along one orbit: value, error, interval, status."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -61,6 +64,8 @@ def average_blocks(
     )
 
 
+# Compiled as a whole: op by op the first call takes several times as long to compile.
+@functools.partial(jax.jit, static_argnames="num_blocks")
 def time_average(
     rates: Float[Array, "times k"],
     *,

@@ -73,6 +73,17 @@ def zero_one_test(
 
     References:
         Gottwald and Melbourne (2009), https://doi.org/10.1137/080718851, arXiv 0906.1418.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from fracjax import estimators
+        >>> def orbit(rate):
+        ...     step = lambda x, _: (rate * x * (1 - x), x)
+        ...     return jax.lax.scan(step, 0.3, length=2000)[1]
+        >>> for rate in (4.0, 3.5):
+        ...     print(f"{estimators.zero_one_test(orbit(rate)).value:.1f}")
+        1.0
+        -0.0
     """
     check_at_least(
         stride=(stride, 1), num_frequencies=(num_frequencies, 10), num_lags=(num_lags, 10)

@@ -139,6 +139,14 @@ def diffusion_exponent(
         Qian, Sheetz and Elson (1991), https://doi.org/10.1016/S0006-3495(91)82125-7.
         Chen, Qu and Gong (2022), https://arxiv.org/abs/2009.10588, whose exponents of weights
         are lines drawn by hand, with fit windows that are not published.
+
+    Example:
+        >>> import jax
+        >>> from fracjax import estimators
+        >>> steps = jax.random.normal(jax.random.key(0), (2000, 50))
+        >>> exponent = estimators.diffusion_exponent(steps.cumsum(axis=0))
+        >>> f"{exponent.value:.1f}"  # a random walk
+        '1.0'
     """
     if weights not in get_args(Weights):
         msg = f"Argument `weights` must be one of {get_args(Weights)}, but is {weights!r}."

@@ -1,5 +1,7 @@
 """Scaling of typical displacements, which exist where the mean square does not."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,6 +69,15 @@ def typical_displacement_exponent(
     if len(lags) < _MIN_LAGS:
         msg = f"Argument `window` must hold at least {_MIN_LAGS} lags, but {window} holds {lags}."
         raise ValueError(msg)
+    return _typical_displacement_exponent(path, tuple(lags), moment)
+
+
+# Compiled as a whole: op by op the first call takes several times as long to compile.
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _typical_displacement_exponent(
+    path: Float[Array, "n m"], lags: tuple[int, ...], moment: float
+) -> Estimate:
+    num_points = len(path)
     finite = jnp.isfinite(path).all()
     clean = jnp.where(jnp.isfinite(path), path, 0)
     width = (num_points - lags[-1]) // _BLOCKS

@@ -125,6 +125,13 @@ def correlation_dimension(
     References:
         Grassberger and Procaccia (1983), https://doi.org/10.1016/0167-2789(83)90298-1;
         Theiler (1986), https://doi.org/10.1103/PhysRevA.34.2427.
+
+    Example:
+        >>> import jax
+        >>> from fracjax import estimators, systems
+        >>> points = systems.fractals.uniform_circle(jax.random.key(0), 2000)
+        >>> f"{estimators.correlation_dimension(points).value:.1f}"
+        '1.0'
     """
     return generalized_dimension(
         points,

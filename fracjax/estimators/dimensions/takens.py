@@ -1,5 +1,8 @@
 """Correlation dimension from all pairs of points below one distance, by maximum likelihood."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -45,8 +48,20 @@ def takens_dimension(
         Takens (1985), https://doi.org/10.1007/BFb0075637.
     """
     points = checked_points(points, num_blocks)
-    references = reference_points(len(points), num_references, num_blocks)
     limit = jnp.asarray(radius, points.dtype)
+    return _from_pairs(points, limit, theiler_window, num_references, num_blocks)
+
+
+# Compiled as a whole: op by op the first call takes several times as long to compile.
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _from_pairs(
+    points: Float[Array, "points dim"],
+    limit: Float[Array, ""],
+    theiler_window: int,
+    num_references: int | None,
+    num_blocks: int,
+) -> Estimate:
+    references = reference_points(len(points), num_references, num_blocks)
 
     def kernel(squared: Array) -> Array:
         near = (squared < limit**2) & (squared > 0)

@@ -1,5 +1,6 @@
 """The stability index of a stable law from its empirical characteristic function."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -51,7 +52,12 @@ def characteristic_stability(samples: Float[Array | np.ndarray, " n"]) -> Estima
             f" shape {samples.shape}."
         )
         raise ValueError(msg)
-    samples = samples.astype(jnp.result_type(samples.dtype, jnp.float32))
+    return _fit(samples.astype(jnp.result_type(samples.dtype, jnp.float32)))
+
+
+# Compiled as a whole: op by op the first call takes several times as long to compile.
+@jax.jit
+def _fit(samples: Float[Array, " n"]) -> Estimate:
     dtype = samples.dtype
     finite = jnp.isfinite(samples).all()
     clean = jnp.where(jnp.isfinite(samples), samples, 0)

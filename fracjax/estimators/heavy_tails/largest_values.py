@@ -1,7 +1,9 @@
 """The tail index from the largest values: Hill's estimator and the moment estimator."""
 
+import functools
 from typing import Literal, get_args
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -74,7 +76,7 @@ def hill_tail_index(
         )
         raise ValueError(msg)
     samples = samples.astype(jnp.result_type(samples.dtype, jnp.float32))
-    dtype, count = samples.dtype, len(samples)
+    count = len(samples)
     if num_largest is None:
         fewest = min(_SMALLEST[method], count // 8)
         octaves = np.log2(_LARGEST_SHARE * count / fewest)
@@ -85,7 +87,15 @@ def hill_tail_index(
     else:
         msg = f"Argument `num_largest` must lie in [2, {count - 1}], but is {num_largest}."
         raise ValueError(msg)
+    return _fit(samples, method, tuple(numbers.tolist()), num_largest is None)
 
+
+# Compiled as a whole: op by op the first call takes several times as long to compile.
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _fit(
+    samples: Float[Array, " n"], method: TailMethod, candidates: tuple[int, ...], chooses: bool
+) -> Estimate:
+    dtype, numbers = samples.dtype, np.array(candidates)
     finite = jnp.isfinite(samples).all()
     size = jnp.abs(jnp.where(jnp.isfinite(samples), samples, 0))
     descending = -jnp.sort(-size)[: numbers[-1] + 1]
@@ -113,7 +123,7 @@ def hill_tail_index(
     # The end of the plateau is where the bias begins to show: half as many are free of it.
     chosen = jnp.maximum(end - _PER_OCTAVE, 0)
     inverse, error = inverses[chosen], jnp.sqrt(noise[chosen] / k[chosen])
-    error = _CHOICE * error if num_largest is None else error
+    error = _CHOICE * error if chooses else error
     positive = inverse > 2 * error
     safe = jnp.where(inverse > 0, inverse, 1)
     blank = jnp.where(finite & heard & (inverse > 0), 0, jnp.nan).astype(dtype)

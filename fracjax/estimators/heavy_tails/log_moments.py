@@ -1,7 +1,9 @@
 """The stability index from how sums grow, and what pooling unequal coordinates does to it."""
 
+import functools
 from typing import Literal, get_args
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -99,6 +101,8 @@ def _checked(
     return samples.astype(jnp.result_type(samples.dtype, jnp.float32))
 
 
+# Compiled as a whole: op by op the first call takes several times as long to compile.
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
 def _fit(samples: Float[Array, "n coordinates"], size: int, count: int, centre: Centre) -> Estimate:
     finite = jnp.isfinite(samples).all()
     clean = jnp.where(jnp.isfinite(samples), samples, 0)

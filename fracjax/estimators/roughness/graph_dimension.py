@@ -91,6 +91,14 @@ def graph_dimension(
 
     References:
         Gneiting, Ševčíková and Percival (2012), https://arxiv.org/abs/1101.1444.
+
+    Example:
+        >>> import jax
+        >>> from fracjax import estimators, systems
+        >>> walk = systems.signals.fractional_brownian_motion(jax.random.key(0), 0.3, 4096)
+        >>> dimension = estimators.graph_dimension(walk)
+        >>> bool(dimension.low < 1.7 < dimension.high)  # 2 - H
+        True
     """
     values = jnp.asarray(values)
     if values.ndim not in (1, 2) or min(values.shape) < _SMALLEST_SIDE:

@@ -118,6 +118,18 @@ def holder_exponent(
     References:
         Wang, Herbert and Gao (2023), Fractal Landscapes in Policy Optimization,
         arXiv 2310.15418.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from fracjax import estimators
+        >>> def cusp(params, key):
+        ...     return jnp.sqrt(jnp.abs(params["w"])).sum()
+        >>> params = {"w": jnp.zeros(3)}
+        >>> exponent = estimators.holder_exponent(
+        ...     cusp, params, jax.random.key(0), radius=0.0, largest_scale=0.1
+        ... )
+        >>> f"{exponent.value:.2f}"
+        '0.50'
     """
     if method not in get_args(Method):
         msg = f"Argument `method` must be one of {get_args(Method)}, but is {method!r}."

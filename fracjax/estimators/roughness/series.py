@@ -105,6 +105,17 @@ def series_holder_exponent(
 
     References:
         Istas and Lang (1997); Gneiting, Ševčíková and Percival (2012).
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from fracjax import estimators, systems
+        >>> walk = systems.signals.fractional_brownian_motion(jax.random.key(0), 0.3, 4096)
+        >>> exponent = estimators.series_holder_exponent(walk)
+        >>> bool(exponent.low < 0.3 < exponent.high)
+        True
+        >>> smooth = estimators.series_holder_exponent(jnp.sin(jnp.linspace(0.0, 20.0, 4096)))
+        >>> bool(smooth.details["at_cap"])  # read: at least 2
+        True
     """
     values = jnp.asarray(values)
     fewest = _MIN_POINTS_FOR_NOISE if estimate_noise else _MIN_POINTS

@@ -101,6 +101,22 @@ def scan(
     Raises:
         ValueError: If the store is of another scan or no store, or a setting is out of range.
         OSError: If the store cannot be written; it can be resumed.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from fracjax import landscapes
+        >>> def objective(params, key):
+        ...     return (params["w"] ** 2).sum()
+        >>> params = {"w": jnp.zeros(4)}
+        >>> grid = landscapes.line(
+        ...     params, jax.random.key(0), span=1.0, num_points=5, kind="orthonormal"
+        ... )
+        >>> data = landscapes.scan(objective, params, grid, jax.random.key(1), store="scan")
+        >>> print(data["value"].values.round(2))  # 4 a²: directions have unit root mean square
+        [4. 1. 0. 1. 4.]
+        >>> again = landscapes.scan(objective, params, grid, jax.random.key(1), store="scan")
+        >>> bool(again["done"].all())  # nothing was evaluated: the folder has it
+        True
     """
     if num_replicates < 1:
         msg = f"Argument `num_replicates` must be positive, but is {num_replicates}."

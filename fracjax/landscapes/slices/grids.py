@@ -147,7 +147,15 @@ def line(
     kind: DirectionKind = "filter",
     vectors: Vectors = "scaled",
 ) -> Grid:
-    """Make a line through `params`, from -span to span along one random direction."""
+    """Make a line through `params`, from -span to span along one random direction.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from fracjax import landscapes
+        >>> grid = landscapes.line({"w": jnp.ones(3)}, jax.random.key(0), span=1.0, num_points=5)
+        >>> print(grid.axes[0])
+        [-1.  -0.5  0.   0.5  1. ]
+    """
     return box(
         params, key, span=span, num_points=num_points, num_axes=1, kind=kind, vectors=vectors
     )
@@ -162,7 +170,18 @@ def plane(
     kind: DirectionKind = "filter",
     vectors: Vectors = "scaled",
 ) -> Grid:
-    """Make a plane through `params` along two random directions; see `box`."""
+    """Make a plane through `params` along two random directions; see `box`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from fracjax import landscapes
+        >>> params = {"kernel": jnp.ones((3, 2)), "bias": jnp.zeros(2)}
+        >>> grid = landscapes.plane(params, jax.random.key(0), span=0.5, num_points=(5, 7))
+        >>> grid.shape, grid.kind
+        ((5, 7), 'filter')
+        >>> jax.tree.map(jnp.shape, grid.directions)
+        {'bias': (2, 2), 'kernel': (2, 3, 2)}
+    """
     return box(
         params, key, span=span, num_points=num_points, num_axes=2, kind=kind, vectors=vectors
     )

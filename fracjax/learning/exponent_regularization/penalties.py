@@ -124,6 +124,16 @@ def exponent_penalty(
         Engelken (2023), Gradient flossing, https://arxiv.org/abs/2312.17306;
         Young and Pugeault (2024), https://arxiv.org/abs/2410.10674, whose own penalty is
         `spread_penalty`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from fracjax import learning
+        >>> def penalty(rate):  # of the logistic map
+        ...     step = lambda x: rate * x * (1 - x)
+        ...     key = jax.random.key(0)
+        ...     return learning.exponent_penalty(step, jnp.array(0.3), num_steps=20, key=key).value
+        >>> bool(penalty(3.9) > 0), bool(penalty(3.2) == 0)  # chaotic; of period two
+        (True, True)
     """
     count = check_num_coordinates("num_exponents", num_exponents, state, coordinates)
     check_multiple(num_steps, renormalize_every)

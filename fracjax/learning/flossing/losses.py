@@ -90,6 +90,26 @@ def flossing_loss(
 
     References:
         Engelken (2023), Gradient flossing, https://arxiv.org/abs/2312.17306.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from fracjax import learning
+        >>> network = learning.initial_tanh_network(jax.random.key(0), 8, 1)
+        >>> def loss(network):
+        ...     found = learning.flossing_loss(
+        ...         learning.driven_tanh_step,
+        ...         network,
+        ...         jnp.zeros(8),
+        ...         jnp.ones((55, 1)),
+        ...         num_exponents=2,
+        ...         key=jax.random.key(1),
+        ...     )
+        ...     return found.value, found.exponents
+        >>> (value, exponents), gradient = jax.value_and_grad(loss, has_aux=True)(network)
+        >>> bool(jnp.isclose(value, (exponents**2).mean()))
+        True
+        >>> jax.tree.map(jnp.shape, gradient)
+        {'bias': (8,), 'input': (8, 1), 'recurrent': (8, 8)}
     """
     if derivative not in get_args(Derivative):
         msg = f"Argument `derivative` must be one of {get_args(Derivative)}, but is {derivative!r}."

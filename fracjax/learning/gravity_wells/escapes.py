@@ -91,6 +91,15 @@ def escape_time(
 
     References:
         Mei et al. (2020), Escaping the Gravitational Pull of Softmax, NeurIPS.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from fracjax import learning
+        >>> logits = jnp.log(jnp.array([0.01, 0.989, 0.001]))  # the best arm is almost never tried
+        >>> escape = learning.escape_time(logits, jnp.array([1.0, 0.5, 0.5]))
+        >>> flow = learning.corner_escape_time(0.01, 0.5)
+        >>> int(escape.probability_time), f"{flow:.0f}"
+        (97, '95')
     """
     check_rule(rule, power)
     if params.shape != rewards.shape or params.ndim != 1 or params.size < 2:

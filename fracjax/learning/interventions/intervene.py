@@ -104,6 +104,25 @@ def intervene(
 
     Raises:
         ValueError: If a setting is out of range, or `update` lacks parameters or activations.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from fracjax import learning
+        >>> def init(key):
+        ...     return {"w": jax.random.normal(key, (3,))}
+        >>> shrinking = learning.shrinking(init, shrink=0.5, perturb=0.0)
+        >>> key = jax.random.key(0)
+        >>> optimizer = learning.intervene(optax.sgd(0.0), shrinking, every=2, key=key)
+        >>> params = {"w": jnp.ones(3)}
+        >>> state = optimizer.init(params)
+        >>> for _ in range(4):
+        ...     updates, state = optimizer.update({"w": jnp.ones(3)}, state, params)
+        ...     params = optax.apply_updates(params, updates)
+        ...     print(params["w"])
+        [1. 1. 1.]
+        [0.5 0.5 0.5]
+        [0.5 0.5 0.5]
+        [0.25 0.25 0.25]
     """
     check_at_least(every=(every, 1), first=(first, 1))
     begin = every if first is None else first

@@ -36,6 +36,31 @@ def redo(
         init: Draws fresh parameters of the whole network from a key.
         layers: Hidden layers; `sequential_layers` finds those of an MLP or CNN.
         tau: Threshold τ of `dormant_units`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from fracjax import learning
+        >>> def init(key):
+        ...     first, last = jax.random.split(key)
+        ...     return {
+        ...         "hidden": {"kernel": jax.random.normal(first, (2, 3)), "bias": jnp.zeros(3)},
+        ...         "output": {"kernel": jax.random.normal(last, (3, 1)), "bias": jnp.zeros(1)},
+        ...     }
+        >>> params = init(jax.random.key(0))
+        >>> params["hidden"]["bias"] = jnp.array([1.0, 1.0, -100.0])  # the last unit is dead
+        >>> recycling = learning.redo(init, learning.sequential_layers(params), tau=0.025)
+        >>> key = jax.random.key(1)
+        >>> optimizer = learning.intervene(optax.sgd(0.0), recycling, every=1, key=key)
+        >>> inputs = jax.random.normal(jax.random.key(2), (64, 2))
+        >>> hidden = params["hidden"]
+        >>> activations = {"hidden": jax.nn.relu(inputs @ hidden["kernel"] + hidden["bias"])}
+        >>> gradient = jax.tree.map(jnp.zeros_like, params)
+        >>> updates, _ = optimizer.update(
+        ...     gradient, optimizer.init(params), params, activations=activations
+        ... )
+        >>> params = optax.apply_updates(params, updates)
+        >>> print(params["hidden"]["bias"], params["output"]["kernel"][2])
+        [1. 1. 0.] [0.]
     """
 
     def apply(

@@ -126,6 +126,28 @@ def natural_langevin(
     References:
         Marceau-Caron and Ollivier (2017), https://arxiv.org/abs/1712.01076. Its tables were not
         at hand: no number of theirs is claimed.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from fracjax import learning
+        >>> from fracjax.learning.langevin_sampling.sample_moments import dense
+        >>> inputs = jax.random.normal(jax.random.key(0), (100, 2))
+        >>> targets = inputs @ jnp.array([[1.0], [-1.0]])
+        >>> def losses(params, batch):  # a negative log-likelihood for every sample
+        ...     predictions = dense(params, batch[0])
+        ...     return 0.5 * ((predictions - batch[1]) ** 2).sum(axis=1)
+        >>> langevin = learning.natural_langevin(0.1, num_data=100, key=jax.random.key(1))
+        >>> params = {"kernel": jnp.zeros((2, 1)), "bias": jnp.zeros(1)}
+        >>> @jax.jit
+        ... def sample(params, state):
+        ...     _, gradient, moments = learning.gradient_moments(losses, params, (inputs, targets))
+        ...     updates, state = langevin.update(gradient, state, params, moments=moments)
+        ...     return optax.apply_updates(params, updates), state
+        >>> state = langevin.init(params)
+        >>> for _ in range(200):
+        ...     params, state = sample(params, state)
+        >>> print(params["kernel"].ravel().round(0))  # around 1 and -1, by about 1/√100
+        [ 1. -1.]
     """
     if metric not in ("dop", "qdop"):
         msg = f"Argument `metric` must be 'dop' or 'qdop', but is {metric!r}."

@@ -193,6 +193,14 @@ def measure_network(
 
     References:
         `units` and `ranks` have them; Lyle et al. (2023), https://arxiv.org/abs/2303.01486.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from fracjax import learning
+        >>> hidden = jnp.array([[1.0, 0.0, 2.0], [0.5, 0.0, 1.0], [2.0, 0.0, 0.0]])
+        >>> metrics = learning.measure_network({"hidden": hidden}).scalars()
+        >>> f"{metrics['dead_units/hidden']:.2f}"  # one unit of three
+        '0.33'
     """
     _check_settings(taus, delta=delta, share=share, duplicate_cosine=duplicate_cosine)
     layers = {

@@ -104,6 +104,22 @@ def pptb(
 
     References:
         Tang et al. (2024), The Ladder in Chaos, https://arxiv.org/abs/2303.01391.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from fracjax import learning
+        >>> trimming = learning.pptb(
+        ...     num_kept=2, num_boosted=1, sample_every=1, trim_every=5, window=10
+        ... )
+        >>> optimizer = optax.chain(optax.sgd(0.1), trimming)
+        >>> params = jnp.arange(1.0, 7.0)
+        >>> state = optimizer.init(params)
+        >>> for _ in range(10):
+        ...     gradient = jnp.arange(1.0, 7.0) * params
+        ...     updates, state = optimizer.update(gradient, state, params)
+        ...     params = optax.apply_updates(params, updates)
+        >>> bool(jnp.isfinite(params).all())
+        True
     """
     check_sizes(num_kept, num_boosted, boost)
     check_at_least(sample_every=(sample_every, 1), trim_every=(trim_every, 1), window=(window, 2))

@@ -48,7 +48,7 @@ MONOTONE_LIMIT = 2 * math.sqrt(2) - 2  # the loss falls at every step up to here
 FIRST_DOUBLING = 1.0  # the minimum loses its stability to a 2-cycle
 SECOND_DOUBLING = math.sqrt(5) - 1  # and the 2-cycle to a 4-cycle
 BAND_MERGING = 1.5 * math.sqrt(3) - 1  # the sign of x is no longer conserved
-DIVERGENCE = 2.0
+DIVERGENCE = 2.0  # almost every start diverges beyond
 
 
 def balanced_map(step_size: Real = 2.0) -> StepFunction:

@@ -36,6 +36,7 @@ __all__ = [
     "vector_product_map",
 ]
 
+# A number or an array of them.
 Real: TypeAlias = float | int | Float[Array | np.ndarray, "..."]
 
 
