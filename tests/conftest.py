@@ -11,15 +11,22 @@ from jaxtyping import install_import_hook
 # Workers share a GPU, if there is one.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
-# Compiling is most of the time. XLA's older way of emitting CPU code takes a third less of it,
-# fewer optimisations another eighth, and no test here is about the code; the slow tests, as users
-# do, take the default. A later jaxlib may not know a flag, and a process that names an unknown one
-# ends.
+# Compiling is most of the time. XLA's older way of emitting CPU code takes a third less of it, in
+# one piece another fifth, and without optimisations what is left takes a third; no test here is
+# about the code. Tests that run longer than they compile ask for `optimised`; the slow ones, as
+# users do, take the default. A later jaxlib may not know a flag, and a process that names an
+# unknown one ends.
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-if jaxlib.version.__version_info__ < (0, 11) and WORKER == "alone" and "slow" not in sys.argv:
-    # Workers inherit it.
-    flags = ("--xla_cpu_use_fusion_emitters=false", "--xla_backend_optimization_level=1")
-    os.environ.setdefault("XLA_FLAGS", " ".join(flags))
+if WORKER == "alone" and "slow" not in sys.argv:
+    # Workers and the command line in processes of its own inherit it.
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    if jaxlib.version.__version_info__ < (0, 11):
+        flags = (
+            "--xla_cpu_use_fusion_emitters=false",
+            "--xla_backend_optimization_level=1",
+            "--xla_cpu_parallel_codegen_split_count=1",
+        )
+        os.environ.setdefault("XLA_FLAGS", " ".join(flags))
 
 # Before anything of the package is imported: shapes in signatures are checked in the tests.
 install_import_hook("fracjax", "beartype.beartype")
@@ -30,6 +37,7 @@ import pytest  # noqa: E402
 # At least two, also on one core: results must not depend on their number.
 jax.config.update("jax_num_cpu_devices", max(2, os.cpu_count() or 1))
 MOST_MAPS = 35_000
+PLAIN = os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS") == "1"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,6 +46,8 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = jax.config.jax_compilation_cache_dir or config.cache.mkdir("jax")
     jax.config.update("jax_compilation_cache_dir", str(Path(folder) / WORKER))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    # Tracing makes objects that live: a search at every 700 of them takes 5 % of the time.
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -52,6 +62,14 @@ def few_memory_maps():
     if not maps.exists() or len(maps.read_bytes().splitlines()) > MOST_MAPS:
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture
+def optimised():
+    """Let the compiler take its time: for tests that run longer than they compile."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", PLAIN)
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from fracjax import Status
 from fracjax.estimators.chaos.zero_one import zero_one_test
 from fracjax.systems import flows, maps
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 
 @functools.partial(jax.jit, static_argnums=(0, 2))
 def orbit(step, state, num_steps):

@@ -76,7 +76,7 @@ CELLS = {  # bias, standard deviation as the docstring has them
         for cell in CELLS
     ],
 )
-def test_correlation_dimension_covers_the_truth(cell):
+def test_correlation_dimension_covers_the_truth(cell, optimised):
     """The stated bias within 4 of its errors, the stated scatter within a quarter."""
     estimate, (bias, scatter) = correlation(*cell), CELLS[cell]
     truth = SETS[cell[0]][1](2.0)
@@ -173,7 +173,7 @@ def test_takens_covers_a_pure_power():
     assert np.all(estimate.ok)
 
 
-def test_takens_is_biased_where_the_power_bends():
+def test_takens_is_biased_where_the_power_bends(optimised):
     """Unit square below 0.1: 0.06 too low by the edge, as the docstring says."""
     estimate = over_seeds("square", 1000, lambda x: takens_dimension(x, 0.1), seeds=50)
     assert abs(estimate.value.mean() - 1.94) < 0.02

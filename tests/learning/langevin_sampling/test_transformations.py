@@ -26,6 +26,8 @@ from fracjax.learning.langevin_sampling.transformations import (
     sgld,
 )
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 KEY = jax.random.key(0)
 CURVATURES = np.array([0.5, 2.0, 8.0])
 DATA = 40
