@@ -2,10 +2,13 @@
 
 import dataclasses
 import hashlib
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from fracjax import safe_files
 
 if TYPE_CHECKING:
     from fracjax.rl.environment import Environment
@@ -26,6 +29,8 @@ __all__ = [
 ]
 
 NAMED_POLICIES = (None, "trained", "untrained")
+_MOST_FILES = 100_000
+_MOST_BYTES = 4 * 1024**3  # of snapshots and checkpoints in a folder
 
 PolicyOption = Annotated[
     str | None,
@@ -75,15 +80,26 @@ def parse_bounds(text: str | None) -> tuple[float, float] | None:
 
 
 def digest(policy: str | None) -> str | None:
-    """Fingerprint of a policy file or folder: another one under the same name is noticed."""
+    """Fingerprint of a policy file or folder: another one under the same name is noticed.
+
+    Raises:
+        ValueError: If there are more files, or bytes, than a policy and its training have.
+        OSError: If a file cannot be read.
+    """
     path = Path(policy) if policy else None
     if path is None or not path.exists():
         return None
-    files = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():
+        parts = (part for part in path.rglob("*") if part.is_file())
+        files = sorted(itertools.islice(parts, _MOST_FILES + 1))
+    if len(files) > _MOST_FILES or sum(file.stat().st_size for file in files) > _MOST_BYTES:
+        msg = f"{path} holds too much for a policy."
+        raise ValueError(msg)
     found = hashlib.sha256()
     for file in files:
         found.update(str(file.relative_to(path)).encode())
-        found.update(file.read_bytes())
+        found.update(safe_files.read_bytes(file, most=_MOST_BYTES))
     return found.hexdigest()[:16]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fracjax import safe_files
 from fracjax.cli.runtime import bad_input_is_exit_code_2, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ _DIAGNOSIS = "results.json"
 _VALUES = "values"
 _PAGE = "report.html"
 _MAPS = ("value", "exponent", "holder")  # of `fracjax scan --measure exponents`
-_MAX_JSON_BYTES = 50_000_000
 
 
 @bad_input_is_exit_code_2
@@ -100,7 +100,7 @@ def _checked(out: Path | None, default: Path) -> Path:
         msg = f"{target} is a file; give a folder."
         raise OutputError(msg)
     found = target / _PAGE
-    if out is not None and found.exists() and b'content="fracjax"' not in found.read_bytes()[:4096]:
+    if out is not None and found.exists() and not _is_ours(found):
         msg = f"{found} was not written by fracjax; choose another --out."
         raise OutputError(msg)
     try:
@@ -109,6 +109,13 @@ def _checked(out: Path | None, default: Path) -> Path:
         msg = f"cannot write to {target}: {error.strerror or error}."
         raise OutputError(msg) from None
     return target
+
+
+def _is_ours(page: Path) -> bool:
+    if not page.is_file():
+        return False
+    with page.open("rb") as file:
+        return b'content="fracjax"' in file.read(4096)
 
 
 def _diagnosis(folder: Path, target: Path) -> dict[str, Any]:
@@ -220,7 +227,7 @@ def _scan(
     drawn = folder / "scan.png"
     if description.has_path and drawn.is_file():
         pictures["With the path or the points of the slice, as fracjax scan drew it."] = (
-            drawn.read_bytes()
+            safe_files.read_bytes(drawn)
         )
     try:
         for caption, figure in _figures(dataset, description, analyses).items():
@@ -315,12 +322,8 @@ def _export(
 def _json(path: Path, what: str) -> dict[str, Any]:
     """Read a JSON object from a file that is not trusted."""
     document = None
-    if path.stat().st_size <= _MAX_JSON_BYTES:
-        with contextlib.suppress(ValueError, RecursionError):
-            document = json_.loads(path.read_text(encoding="utf-8"))
-            # Halves of surrogate pairs, which JSON can spell, can be neither drawn nor written.
-            whole = json_.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
-            document = json_.loads(whole)
+    with contextlib.suppress(ValueError):
+        document = safe_files.read_json(path)
     is_object = isinstance(document, dict)
     if not is_object:
         msg = f"{path} is not {what}."

@@ -32,6 +32,8 @@ __all__ = [
     "versions",
 ]
 
+_MOST_CHARACTERS = 1000
+
 
 def bad_input_is_exit_code_2(command: Callable) -> Callable:
     """Turn an error about the input, or a file, into one line on stderr and exit code 2."""
@@ -41,14 +43,21 @@ def bad_input_is_exit_code_2(command: Callable) -> Callable:
         try:
             return command(*args, **kwargs)
         except (ValueError, OSError) as error:
-            message = " ".join(str(error).split())
-            typer.echo(f"fracjax: error: {message}", err=True)
+            typer.echo(f"fracjax: error: {_one_line(error)}", err=True)
             raise typer.Exit(2) from None
         except FloatingPointError as error:  # training that diverged: not the input's fault
-            typer.echo(f"fracjax: {error}", err=True)
+            typer.echo(f"fracjax: {_one_line(error)}", err=True)
             raise typer.Exit(1) from None
 
     return guarded
+
+
+def _one_line(error: Exception) -> str:
+    """Message of an error; what it quotes from a file must not speak to the terminal."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if len(text) > _MOST_CHARACTERS:
+        text = f"{text[:_MOST_CHARACTERS]}…"
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
 def parse_dtype(dtype: str) -> str:

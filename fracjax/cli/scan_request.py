@@ -8,6 +8,7 @@ import types
 from pathlib import Path
 from typing import Any, get_args
 
+from fracjax import safe_files
 from fracjax.cli.policies import digest
 from fracjax.cli.runtime import parse_dtype
 
@@ -244,7 +245,7 @@ class ScanRequest:
         path = folder / _FILE
         strange = f"{path} does not describe a scan of this version of fracjax."
         try:
-            document = json.loads(path.read_text())
+            document = safe_files.read_json(path)
             if document["format"] != _FORMAT:
                 raise ValueError(strange)
             fields = dict(document["request"])
@@ -255,7 +256,7 @@ class ScanRequest:
         except FileNotFoundError:
             msg = f"{folder} holds no scan to resume ({_FILE} is missing)."
             raise ValueError(msg) from None
-        except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError):
             raise ValueError(strange) from None
         if not all(_fits(getattr(request, f.name), f.type) for f in dataclasses.fields(cls)):
             raise ValueError(strange)
@@ -279,14 +280,19 @@ class ScanRequest:
                 msg = f"{folder} holds another scan ({'; '.join(differing)}); choose another --out."
                 raise ValueError(msg)
             return
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        beside = path.with_suffix(".partial")  # may be there, of a process that was killed
+        if folder.exists() and (
+            not folder.is_dir() or any(entry.name != beside.name for entry in folder.iterdir())
+        ):
             msg = f"{folder} holds something that is no scan; choose another --out."
             raise ValueError(msg)
         folder.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".partial")
         document = {"format": _FORMAT, "request": self.document()}
-        beside.write_text(json.dumps(document, indent=1) + "\n")
-        os.replace(beside, path)
+        try:
+            beside.write_text(json.dumps(document, indent=1) + "\n")
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def _fits(value: Any, kind: Any) -> bool:

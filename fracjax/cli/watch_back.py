@@ -12,6 +12,7 @@ from fracjax.cli.watched_runs import make_watch, summary_document, write_page
 
 if TYPE_CHECKING:
     from fracjax.cli.watch_view import Show
+    from fracjax.diagnosis.watching import Record
     from fracjax.rl.policies import Policy
 
 __all__ = ["read_run"]
@@ -69,11 +70,11 @@ def read_run(
 
 def _follow(folder: Path, path: FollowedPath | None, show: "Show") -> None:
     """Redraw while another process writes."""
-    from fracjax.diagnosis.watching import read_records, read_state
+    from fracjax.diagnosis.watching import read_state
 
     drawn = None
     while True:
-        state, records = read_state(folder), read_records(folder)
+        state, records = read_state(folder), _records(folder)
         alive = state["alive"] or (path is not None and path.alive)
         if path is not None:
             path.update()
@@ -93,12 +94,11 @@ def _redraw(folder: Path, show: "Show") -> dict[str, Any]:
         advise,
         messages,
         read_configuration,
-        read_records,
         read_state,
     )
     from fracjax.reports.watching import write_watch
 
-    records, configuration = read_records(folder), read_configuration(folder) or {}
+    records, configuration = _records(folder), read_configuration(folder) or {}
     state = read_state(folder)["state"]
     show(records, f"{folder}: {state}, {len(records)} records")
     files = write_watch(
@@ -133,12 +133,16 @@ def _look_back(
     from fracjax.diagnosis.watching.policies import of_policy
     from fracjax.rl.snapshots import read_policies
 
+    _records(folder)
     found = read_policies(folder)
     first = found[0]
+    for policy in found:
+        _step(policy)
     if configuration is None:
         training = dict(first.info.training)
-        settings = training.get("settings", {})
-        own = {
+        stated = training.get("settings")
+        settings = stated if isinstance(stated, dict) else {}
+        own: dict[str, Any] = {
             "environment": first.info.environment,
             "backend": first.info.backend,
             "algorithm": training.get("algorithm"),
@@ -146,18 +150,22 @@ def _look_back(
             "budget": budget,
             "total_steps": settings.get("num_timesteps"),
         }
-        discounts = with_companion(discount or settings.get("discount", 0.99))
-        steps = horizon or min(1000, settings.get("episode_length", 1000))
+        gamma, length = settings.get("discount", 0.99), settings.get("episode_length", 1000)
+        _check_said(folder, own, (gamma,), length)
+        discounts = with_companion(discount or gamma)
+        steps = horizon or min(1000, length)
     else:
         if discount is not None or horizon is not None:
             msg = f"--discount and --horizon of {folder} are already chosen; give another folder."
             raise ValueError(msg)
         own = {name: value for name, value in configuration.items() if name not in _OWN}
-        discounts, steps = tuple(configuration["discounts"]), configuration["horizon"]
+        found_discounts, steps = configuration.get("discounts"), configuration.get("horizon")
+        _check_said(folder, own, found_discounts, steps)
+        discounts = tuple(found_discounts or ())
     wanted = next(option for option in SIZES if option.name == size)
     watching = make_watch(
         str(own["environment"]),
-        own["backend"],
+        own.get("backend"),
         first.network,
         own,
         folder=folder,
@@ -180,5 +188,50 @@ def _look_back(
     return summary_document(watching, folder, files, "finished", None)
 
 
+def _records(folder: Path) -> "list[Record]":
+    """Read the records of a run, which are of the same discounts.
+
+    Raises:
+        ValueError: If they are damaged.
+    """
+    from fracjax.diagnosis.watching import read_records
+
+    records = read_records(folder)
+    if len({tuple(found.discount for found in record.by_discount) for record in records}) > 1:
+        msg = f"{folder} holds records of different discounts: its files are damaged."
+        raise ValueError(msg)
+    return records
+
+
+def _check_said(folder: Path, own: dict[str, Any], discounts: Any, steps: Any) -> None:
+    """Check what a run says of itself: it was read from files.
+
+    Raises:
+        ValueError: If it cannot be.
+    """
+    several = isinstance(discounts, list | tuple) and len(discounts) > 0
+    budget: Any
+    seed: Any
+    total: Any
+    budget, seed, total = (own.get(name) for name in ("budget", "seed", "total_steps"))
+    right = {
+        "environment": isinstance(own.get("environment"), str),
+        "backend": own.get("backend") is None or isinstance(own.get("backend"), str),
+        "budget": type(budget) in (int, float) and 0 < budget <= 10,
+        "seed": type(seed) is int and 0 <= seed < 2**32,
+        "total_steps": total is None or (type(total) is int and 0 < total < 2**63),
+        "discounts": several and all(type(g) is float and 0 < g < 1 for g in discounts),
+        "horizon": type(steps) is int and 1 <= steps <= 1_000_000,
+    }
+    wrong = [name for name, whether in right.items() if not whether]
+    if wrong:
+        msg = f"{folder} does not say what was trained ({', '.join(wrong)}): its files are damaged."
+        raise ValueError(msg)
+
+
 def _step(policy: "Policy") -> int:
-    return int(policy.info.training["steps"])
+    steps: Any = policy.info.training.get("steps")
+    if type(steps) is not int or not 0 <= steps < 2**63:
+        msg = f"Policy file `{policy.info.origin}` does not say after how many steps it was kept."
+        raise ValueError(msg)
+    return steps

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
+from fracjax import safe_files
 from fracjax.reports import page
 from fracjax.reports.files import PAGE, RESULTS, write_files
 
@@ -185,7 +186,7 @@ def read_results(folder: Path) -> tuple[dict[str, Any], list[Case], dict[str, by
     path = folder / RESULTS
     refusal = f"{path} is not a result of fracjax diagnose."
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = safe_files.read_json(path)
         cases = [
             Case(
                 str(case["title"]),
@@ -200,7 +201,8 @@ def read_results(folder: Path) -> tuple[dict[str, Any], list[Case], dict[str, by
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError(refusal) from None
     names = [_picture(case.title, name) for case in cases for name in _CAPTIONS]
-    images = {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
+    there = [name for name in names if (folder / name).is_file()]
+    images = {name: safe_files.read_bytes(folder / name) for name in there}
     return {**document, "versions": versions, "configuration": configuration}, cases, images
 
 

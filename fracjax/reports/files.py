@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fracjax import safe_files
+
 __all__ = ["PAGE", "RESULTS", "OutputError", "check_output", "write_files"]
 
 RESULTS = "results.json"
@@ -45,7 +47,7 @@ def check_output(folder: Path, configuration: Mapping[str, Any], *, overwrite: b
             raise OutputError(msg)
         return
     try:
-        found = json.loads(results.read_text())["configuration"]
+        found = safe_files.read_json(results)["configuration"]
     except (OSError, ValueError, KeyError, TypeError):
         msg = f"{results} is not a result of fracjax; pass --overwrite to replace it."
         raise OutputError(msg) from None

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 
+from fracjax import safe_files
 from fracjax.reproduce import pages
 from fracjax.reproduce.experiments import Experiment, Size
 from fracjax.reproduce.rows import Findings, Row
@@ -109,11 +110,11 @@ class _Kept:
 
 def _load(folder: Path, identity: dict[str, Any]) -> _Kept:
     path = folder / _FILE
-    if not path.exists():
+    if not os.path.lexists(path):
         return _Kept()
     try:
-        document = json.loads(path.read_text())
-        found, parts = document["settings"], document["parts"]
+        document = safe_files.read_json(path)
+        found, parts = dict(document["settings"]), document["parts"]
         kept = _Kept(
             {name: [_row(entries) for entries in part] for name, part in parts.items()},
             {name: [str(file) for file in files] for name, files in document["figures"].items()},
@@ -137,7 +138,14 @@ def _row(entries: dict[str, Any]) -> Row:
     known: dict[str, Any] = {
         name: math.nan if entry is None else entry for name, entry in entries.items()
     }
-    return Row(**known)
+    row = Row(**known)
+    kinds: dict[str, tuple[type, ...]] = {"str": (str,), "bool": (bool,), "float": (float, int)}
+    for field in dataclasses.fields(Row):
+        kind = str(getattr(field.type, "__name__", field.type))
+        if type(value := getattr(row, field.name)) not in kinds[kind]:
+            msg = f"{field.name} is {str(value)[:20]!r}"
+            raise TypeError(msg)
+    return row
 
 
 def _draw(folder: Path, found: Findings) -> list[str]:

@@ -5,11 +5,12 @@ import re
 import zipfile
 from collections.abc import Mapping
 
+from fracjax import safe_files
 from fracjax.rl.policies import PolicyFileError
 
 __all__ = ["MOST_BYTES", "is_archive", "read_entries", "read_entry"]
 
-MOST_BYTES = 256 * 1024 * 1024
+MOST_BYTES = safe_files.MOST_BYTES
 _MOST_ENTRIES = 100_000
 
 Entries = Mapping[str, zipfile.ZipInfo]

@@ -3,7 +3,7 @@
 Nothing here imports Brax, and no pickle is loaded by `pickle.load`.
 """
 
-import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fracjax import safe_files
 from fracjax.rl import restricted_pickle
 from fracjax.rl.policies import PolicyFileError
 
@@ -26,7 +27,7 @@ Contents = tuple[dict[str, np.ndarray], dict[str, Any]]
 def read_folder(folder: Path) -> Contents:
     """Read a checkpoint of Brax's PPO or SAC, or the latest one in a folder of them."""
     folder, name = _find_checkpoint(folder)
-    config = json.loads((folder / name).read_text())
+    config = safe_files.read_json(folder / name)
     network = config["network_factory_kwargs"]
     if network.get("distribution_type", "tanh_normal") != "tanh_normal":
         msg = f"has distribution `{network['distribution_type']}`, but only `tanh_normal` is known"
@@ -127,15 +128,20 @@ def _restore(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     import tensorstore
 
+    safe_files.refuse_odd_files(folder)
     base = f"file://{folder.resolve()}/"
-    layout = json.loads((folder / "_METADATA").read_text())
+    layout = safe_files.read_json(folder / "_METADATA")
     driver = "zarr3" if layout.get("use_zarr3") else "zarr"
     trees: tuple[dict[str, Any], dict[str, Any]] = {}, {}
+    room = safe_files.MOST_BYTES
     for entry in layout["tree_metadata"].values():
-        keys = [step["key"] for step in entry["key_metadata"]]
+        keys = [str(step["key"]) for step in entry["key_metadata"]]
         if keys[0] not in ("0", "1"):
             continue
         name = ".".join(keys)
+        if "/" in name or "\0" in name:
+            msg = f"has an array `{name[:50]}`, which leads out of it"
+            raise PolicyFileError(msg)
         store: dict[str, Any] = {"driver": "ocdbt", "base": base, "path": f"{name}/"}
         if not (folder / "manifest.ocdbt").exists():
             store = {"driver": "file", "path": f"{folder.resolve()}/{name}/"}
@@ -143,6 +149,10 @@ def _restore(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         leaf = trees[int(keys[0])]
         for key in keys[1:-1]:
             leaf = leaf.setdefault(key, {})
+        room -= math.prod(array.shape) * array.dtype.numpy_dtype.itemsize
+        if room < 0:  # a shape is only said, and missing chunks are filled in
+            msg = f"holds more than {safe_files.MOST_BYTES >> 20} MiB, too large for a policy"
+            raise PolicyFileError(msg)
         leaf[keys[-1]] = np.asarray(array.read().result())
     return trees
 

@@ -27,6 +27,7 @@ import msgpack
 import numpy as np
 from flax import serialization
 
+from fracjax import safe_files
 from fracjax.rl import archives, brax_checkpoints, foreign_policies, layers, torch_files
 from fracjax.rl.environment import Environment
 from fracjax.rl.observation_statistics import ObservationStatistics, read_statistics
@@ -146,7 +147,7 @@ def _read(path: Path, trust: bool, prefix: str | None) -> tuple[layers.Arrays, d
         raise PolicyFileError(msg)
     if path.is_dir():
         return brax_checkpoints.read_folder(path)
-    content = path.read_bytes()
+    content = safe_files.read_bytes(path)
     if path.suffix == ".npz":
         return _read_npz(content)
     if path.suffix == ".msgpack":
@@ -168,13 +169,7 @@ def _read_npz(content: bytes) -> tuple[layers.Arrays, dict[str, Any]]:
     if not content.startswith(b"PK"):
         msg = "is not an npz archive"
         raise PolicyFileError(msg)
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    # One changed byte can hide entries from `zipfile`; the archive's own count tells.
-    end = content.rfind(b"PK\x05\x06")
-    if len(arrays) != int.from_bytes(content[end + 10 : end + 12], "little"):
-        msg = "is damaged: entries of the archive are missing"
-        raise PolicyFileError(msg)
+    arrays = safe_files.read_npz(content)
     if "metadata" in arrays:
         metadata = json.loads(str(arrays.pop("metadata")))
         return arrays, _settings(metadata, "npz")

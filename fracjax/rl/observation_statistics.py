@@ -7,13 +7,13 @@ Without them such a policy acts on observations that it never saw, and no reader
     x = clip((observation - mean) / sqrt(variance + epsilon), -clip, clip)
 """
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fracjax import safe_files
 from fracjax.rl import archives, restricted_pickle
 from fracjax.rl.policies import PolicyFileError
 
@@ -66,14 +66,13 @@ def _read(path: Path, trust: bool) -> ObservationStatistics:
     if not path.exists():
         msg = "does not exist"
         raise PolicyFileError(msg)
-    content = path.read_bytes()
+    content = safe_files.read_bytes(path)
     return _from_npz(content) if archives.is_archive(content) else _from_pickle(content, trust)
 
 
 def _from_npz(content: bytes) -> ObservationStatistics:
     archives.read_entries(content)
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
+    arrays = safe_files.read_npz(content)
     variance = arrays.get("variance", arrays.get("var"))
     if "mean" not in arrays or variance is None:
         msg = f"must hold `mean` and `variance`, but holds {', '.join(map(repr, sorted(arrays)))}"

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
+from fracjax import safe_files
 from fracjax._types import PyTree
 from fracjax.rl import checkpoints
 from fracjax.rl.networks import Normalizer, PolicyNetwork
@@ -187,9 +188,9 @@ def read_resume(
         msg = f"Folder `{folder}` holds no {RESUME} to go on from."
         raise ValueError(msg)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            stored = json.loads(str(archive["metadata"]))
-            leaves = [archive[name] for name in sorted(archive.files) if name.startswith("leaf")]
+        arrays = safe_files.read_npz(safe_files.read_bytes(path))
+        stored = json.loads(str(arrays["metadata"]))
+        leaves = [arrays[name] for name in sorted(arrays) if name.startswith("leaf")]
         steps, found = int(stored["steps"]), dict(stored["summary"])
     except Exception as error:  # damaged files fail in many ways inside the parsers
         msg = f"File `{path}` is damaged or not of a training run ({type(error).__name__})."

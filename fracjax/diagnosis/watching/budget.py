@@ -47,6 +47,7 @@ class Size:
     states: int
 
 
+# Sizes of a record's estimates, by what the budget leaves room for.
 SIZES = (Size("small", 8, 4), Size("medium", 16, 8), Size("large", 32, 16))
 
 

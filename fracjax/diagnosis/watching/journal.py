@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fracjax import safe_files
 from fracjax.diagnosis.watching.records import Record
 
 __all__ = ["Journal", "JournalError", "read_configuration", "read_records", "read_state"]
@@ -22,6 +23,8 @@ __all__ = ["Journal", "JournalError", "read_configuration", "read_records", "rea
 RECORDS = "records.jsonl"
 _CONFIGURATION = "watch.json"
 _STATE = "state.json"
+_STATES = ("unknown", "running", "finished", "interrupted")
+_MOST_PROCESSES = 2**31
 
 
 class JournalError(ValueError):
@@ -38,7 +41,7 @@ def read_records(folder: str | os.PathLike) -> list[Record]:
         JournalError: If a line before the last is damaged.
     """
     path = Path(folder) / RECORDS
-    content = path.read_bytes() if path.exists() else b""
+    content = safe_files.read_bytes(path) if os.path.lexists(path) else b""
     found: dict[int, Record] = {}
     for number, line in enumerate(_whole_lines(content), start=1):
         try:
@@ -64,8 +67,15 @@ def read_state(folder: str | os.PathLike) -> dict[str, Any]:
 
     A run whose process has gone without a word is "interrupted". The process is looked for
     on this machine only.
+
+    Raises:
+        JournalError: If the file is damaged.
     """
-    state = _read_json(Path(folder) / _STATE) or {"state": "unknown"}
+    path = Path(folder) / _STATE
+    state = _read_json(path) or {"state": "unknown"}
+    if state.get("state") not in _STATES:
+        msg = f"{path} is damaged."
+        raise JournalError(msg)
     alive = state["state"] == "running" and _is_running(state.get("process"))
     if state["state"] == "running" and not alive:
         state["state"] = "interrupted"
@@ -113,7 +123,7 @@ class Journal:
         path = self.folder / RECORDS
         if not path.exists():
             return
-        content = path.read_bytes()
+        content = safe_files.read_bytes(path)
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             with path.open("r+b") as file:
@@ -142,10 +152,10 @@ def _whole_lines(content: bytes) -> list[bytes]:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     try:
-        found = json.loads(path.read_text())
+        found = safe_files.read_json(path)
     except ValueError:
         found = None
     if not isinstance(found, dict):
@@ -164,8 +174,8 @@ def _replace(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _is_running(process: int | None) -> bool:
-    if not process:
+def _is_running(process: Any) -> bool:
+    if type(process) is not int or not 0 < process < _MOST_PROCESSES:
         return False
     with contextlib.suppress(ProcessLookupError):
         try:

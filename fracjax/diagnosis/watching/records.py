@@ -3,16 +3,19 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from fracjax._types import Estimate, Status
-from fracjax.diagnosis.findings import Prediction
+from fracjax.diagnosis.findings import Prediction, Verdict
 from fracjax.estimators.roughness.line_moments import LAGS
 
 __all__ = ["Cost", "DiscountRecord", "Number", "Record", "lines_of"]
+
+_LABELS = tuple(status.label for status in Status)
+_LARGEST = 2**63
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,21 +191,22 @@ class Record:
             stored = json.loads(line)
             cost = stored["cost"]
             return cls(
-                step=int(stored["step"]),
-                size=stored["size"],
+                step=_integer(stored["step"]),
+                size=_text(stored["size"]),
                 value=_number(stored["value"]),
                 exponent=_number(stored["exponent"]),
                 rate=_number(stored["rate"]),
                 smooth_below=_float(stored["smooth_below"]),
-                terminates=stored["terminates"],
+                terminates=_truth(stored["terminates"]),
                 moved=_float(stored["moved"]),
                 parameter_size=_float(stored["parameter_size"]),
-                by_discount=tuple(_discount(entry) for entry in stored["by_discount"]),
-                skipped=stored["skipped"],
-                cost=None if cost is None else Cost(**cost),
+                by_discount=_discounts(stored["by_discount"]),
+                skipped=_integer(stored["skipped"]),
+                cost=None if cost is None else _cost(cost),
             )
-        except (KeyError, TypeError, AttributeError) as error:
-            msg = f"is no record of fracjax watch ({error})"
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            reason = " ".join(str(error).split())[:100]
+            msg = f"is no record of fracjax watch ({reason})"
             raise ValueError(msg) from error
 
 
@@ -229,19 +233,63 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _float(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+def _float(value: Any) -> float:
+    if value is not None and type(value) not in (int, float):
+        msg = f"{value!r} is no number"
+        raise TypeError(msg)
+    try:
+        return math.nan if value is None else float(value)
+    except OverflowError:  # of an integer that is larger than any float
+        return math.nan
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int or abs(value) >= _LARGEST:
+        msg = f"{str(value)[:20]} is no number of steps"
+        raise TypeError(msg)
+    return value
+
+
+def _truth(value: Any) -> bool:
+    if type(value) is not bool:
+        msg = f"{value!r} is neither true nor false"
+        raise TypeError(msg)
+    return value
+
+
+def _text(value: Any, known: Collection[str] = ()) -> str:
+    if not isinstance(value, str) or (known and value not in known):
+        msg = f"{value!r} is not one of {', '.join(known) or 'the texts'}"
+        raise TypeError(msg)
+    return value
+
+
+def _cost(stored: Mapping[str, Any]) -> Cost:
+    names = [field.name for field in dataclasses.fields(Cost)]
+    return Cost(*(_float(stored[name]) for name in names))
+
+
+def _discounts(stored: Any) -> tuple[DiscountRecord, ...]:
+    if not isinstance(stored, list) or not stored:
+        msg = "it is of no discount"
+        raise TypeError(msg)
+    return tuple(_discount(entry) for entry in stored)
 
 
 def _number(stored: Mapping[str, Any]) -> Number:
     value, stderr, low, high = (_float(stored[name]) for name in ("value", "stderr", "low", "high"))
-    return Number(value, stderr, low, high, stored["status"])
+    return Number(value, stderr, low, high, _text(stored["status"], _LABELS))
 
 
 def _discount(stored: Mapping[str, Any]) -> DiscountRecord:
     low, high = stored["window"]
+    discount, scales = _float(stored["discount"]), tuple(map(_float, stored["scales"]))
+    variogram = tuple(map(_float, stored["variogram"]))
+    if not 0 < discount <= 1 or len(scales) != len(variogram) or not all(0 < s for s in scales):
+        msg = "its discount or its scales cannot be"
+        raise ValueError(msg)
     return DiscountRecord(
-        discount=float(stored["discount"]),
+        discount=discount,
         value=_number(stored["value"]),
         holder=_number(stored["holder"]),
         window=(_float(low), _float(high)),
@@ -249,11 +297,11 @@ def _discount(stored: Mapping[str, Any]) -> DiscountRecord:
             name: Prediction(*map(_float, ends)) for name, ends in stored["predicted"].items()
         },
         noise=_float(stored["noise"]),
-        jump_alarm=stored["jump_alarm"],
-        jumpy_lines=stored["jumpy_lines"],
-        lines=stored["lines"],
-        verdict=stored["verdict"],
-        reason=stored["reason"],
-        scales=tuple(map(_float, stored["scales"])),
-        variogram=tuple(map(_float, stored["variogram"])),
+        jump_alarm=_truth(stored["jump_alarm"]),
+        jumpy_lines=_integer(stored["jumpy_lines"]),
+        lines=_integer(stored["lines"]),
+        verdict=_text(stored["verdict"], tuple(Verdict)),
+        reason=_text(stored["reason"]),
+        scales=scales,
+        variogram=variogram,
     )

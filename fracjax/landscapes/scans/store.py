@@ -21,6 +21,17 @@ import xarray
 import zarr
 from zarr.codecs import Crc32cCodec
 
+from fracjax.landscapes.scans.layout import (
+    DONE,
+    FORMAT,
+    fill_value_of,
+    open_arrays,
+    output_dimensions,
+    read_attributes,
+    refuse_lost,
+    whole_coordinates,
+)
+
 __all__ = [
     "ScanStore",
     "existing_manifest",
@@ -31,10 +42,8 @@ __all__ = [
     "tile_shape",
 ]
 
-_FORMAT = 2
-_DONE = "done"
 _COORDINATES = ("a", "b", "c", "d", "e", "f")
-_REQUIRED = ("format", "manifest", "shape", "block_shape", "outputs")
+_COORDINATE_CHUNK = 2**20
 
 
 def tile_shape(shape: tuple[int, ...], num_points: int) -> tuple[int, ...]:
@@ -57,25 +66,6 @@ def axis_names(num_axes: int) -> tuple[str, ...]:
         msg = f"A grid must have at most {len(_COORDINATES)} axes, but has {num_axes}."
         raise ValueError(msg)
     return _COORDINATES[:num_axes]
-
-
-def output_dimensions(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[str, ...]]:
-    """Name the further dimensions of outputs that are arrays; equal sizes share a name.
-
-    Args:
-        shapes: Shape of every output at one point. The first size is called `output`, others
-            `output1` and so on.
-    """
-    names: dict[tuple[int, int], str] = {}
-    found: dict[str, tuple[str, ...]] = {}
-    for output in sorted(shapes, key=lambda name: (name != "value", name)):
-        shape, dimensions = shapes[output], []
-        for axis, size in enumerate(shape):
-            place = (size, shape[:axis].count(size))  # an axis cannot have a name twice
-            names.setdefault(place, f"output{len(names) or ''}")
-            dimensions.append(names[place])
-        found[output] = tuple(dimensions)
-    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +122,7 @@ class ScanStore:
             found = {name: np.asarray(array[where]) for name, array in self.arrays.items()}
         except (ValueError, RuntimeError):  # what a failed checksum or a short chunk raises
             return None
-        return found if found.pop(_DONE).all() else None
+        return found if found.pop(DONE).all() else None
 
     def is_there(self, block: int) -> bool:
         """Whether a block was written, whole or damaged since."""
@@ -151,7 +141,7 @@ class ScanStore:
         where = self.bounds(block)
         try:
             for name, array in self.arrays.items():
-                array[where] = True if name == _DONE else values[name]
+                array[where] = True if name == DONE else values[name]
         except OSError as error:
             msg = (
                 f"Writing block {block} to {self.folder} failed ({error.strerror or error});"
@@ -186,25 +176,25 @@ def open_store(
             something that is no store.
     """
     folder = Path(folder)
-    clash = sorted(set(outputs) & {_DONE, *axes})
+    clash = sorted(set(outputs) & {DONE, *axes})
     if clash:
         msg = f"An objective's output must not be called {clash[0]!r}: the scan uses the name."
         raise ValueError(msg)
     wanted = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "manifest": json.loads(json.dumps(manifest)),
         "shape": [len(axis) for axis in axes.values()],
         "block_shape": list(block_shape),
         "outputs": {n: [list(o.shape), np.dtype(o.dtype).str] for n, o in outputs.items()},
     }
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        found = _attributes(folder)
+        found = read_attributes(folder)
         _refuse_others(folder, found, wanted)
         for leftover in folder.rglob("*.partial") if clean else ():
             leftover.unlink(missing_ok=True)
     else:
         _create(folder, wanted, axes)
-    return _opened(folder, _attributes(folder))
+    return _opened(folder, read_attributes(folder), axes)
 
 
 def open_journal(
@@ -279,18 +269,31 @@ def open_scan(folder: Path | str) -> xarray.Dataset:
         `ValueError`.
 
     Raises:
-        ValueError: If the folder holds no scan of this version.
+        ValueError: If the folder holds no scan of this version, or has lost a part of one.
     """
     folder = Path(folder)
     if not folder.is_dir():
         msg = f"{folder} holds no scan."
         raise ValueError(msg)
-    found = _attributes(folder)
+    found = read_attributes(folder)
+    arrays, coordinates = open_arrays(folder, found, mode="r")
+    if not all(whole_coordinates(folder / name, axis) for name, axis in coordinates.items()):
+        msg = f"coordinates in {folder} are damaged; run the scan again to repair them."
+        raise ValueError(msg)
+    refuse_lost(folder, found, arrays)
+    others = {path.name for path in folder.iterdir()} - arrays.keys() - coordinates.keys()
     try:
-        dataset = xarray.open_zarr(folder, consolidated=False, chunks=None, mask_and_scale=False)
+        dataset = xarray.open_zarr(
+            folder,
+            consolidated=False,
+            chunks=None,
+            mask_and_scale=False,
+            zarr_format=3,
+            drop_variables=sorted(others),
+        )
         manifest = found["manifest"]
         attrs = dataset_attributes(manifest)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, RuntimeError, KeyError, TypeError, AttributeError, OSError) as error:
         msg = f"{folder} holds something that is no scan of this version."
         raise ValueError(msg) from error
     dataset.attrs = {**attrs, "manifest": json.dumps(manifest, sort_keys=True)}
@@ -321,20 +324,28 @@ def existing_manifest(folder: Path | str) -> Mapping[str, Any] | None:
     folder = Path(folder)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
-    return _attributes(folder)["manifest"]
+    return read_attributes(folder)["manifest"]
 
 
-def _opened(folder: Path, found: Mapping[str, Any]) -> ScanStore:
+def _opened(folder: Path, found: Mapping[str, Any], axes: Mapping[str, np.ndarray]) -> ScanStore:
     # An argument `config` is not heeded for an array that is there (Zarr 3.1.6), and a chunk of
     # nothing but NaN would not be written, so that its block never counts as done.
     with zarr.config.set({"array.write_empty_chunks": True}):
-        arrays = {
-            name: zarr.open_array(folder / name, mode="r+")
-            for name in (*found["outputs"], _DONE)  # the order in which a block is written
-        }
+        arrays, coordinates = open_arrays(folder, found, mode="r+", names=tuple(axes))
+    for name, wanted in axes.items():
+        if not _holds(folder / name, coordinates[name], wanted):
+            coordinates[name][:] = np.asarray(wanted, np.float64)
     return ScanStore(
         folder, found["manifest"], tuple(found["shape"]), tuple(found["block_shape"]), arrays
     )
+
+
+def _holds(folder: Path, array: zarr.Array, wanted: np.ndarray) -> bool:
+    """Whether coordinates are there and right."""
+    try:
+        return whole_coordinates(folder, array) and np.array_equal(array[:], wanted)
+    except (ValueError, RuntimeError):  # what a failed checksum raises
+        return False
 
 
 def _create(folder: Path, wanted: dict[str, Any], axes: Mapping[str, np.ndarray]) -> None:
@@ -343,8 +354,17 @@ def _create(folder: Path, wanted: dict[str, Any], axes: Mapping[str, np.ndarray]
     shutil.rmtree(making, ignore_errors=True)
     group = zarr.open_group(making, mode="w", attributes=wanted)
     for name, axis in axes.items():
-        group.create_array(name, data=np.asarray(axis, np.float64), dimension_names=(name,))
-    arrays = {**wanted["outputs"], _DONE: [[], "|b1"]}
+        coordinates = group.create_array(
+            name,
+            shape=(len(axis),),
+            chunks=(min(len(axis), _COORDINATE_CHUNK),),
+            dtype="float64",
+            fill_value=np.nan,
+            compressors=[Crc32cCodec()],
+            dimension_names=(name,),
+        )
+        coordinates[:] = np.asarray(axis, np.float64)
+    arrays = {**wanted["outputs"], DONE: [[], "|b1"]}
     further = output_dimensions({name: tuple(shape) for name, (shape, _) in arrays.items()})
     for name, (outputs, dtype) in arrays.items():
         group.create_array(
@@ -352,7 +372,7 @@ def _create(folder: Path, wanted: dict[str, Any], axes: Mapping[str, np.ndarray]
             shape=(*wanted["shape"], *outputs),
             chunks=(*wanted["block_shape"], *(max(size, 1) for size in outputs)),
             dtype=dtype,
-            fill_value=_fill_value(np.dtype(dtype)),
+            fill_value=fill_value_of(np.dtype(dtype)),
             compressors=[Crc32cCodec()],
             dimension_names=(*axes, *further[name]),
         )
@@ -362,27 +382,6 @@ def _create(folder: Path, wanted: dict[str, Any], axes: Mapping[str, np.ndarray]
     if folder.exists():
         folder.rmdir()
     making.rename(folder)
-
-
-def _fill_value(dtype: np.dtype) -> Any:
-    """Stand for a point that is not done."""
-    if dtype.kind in "fc":
-        return np.nan
-    return -1 if dtype.kind == "i" else 0
-
-
-def _attributes(folder: Path) -> dict[str, Any]:
-    """What the store there was made for."""
-    try:
-        found = dict(zarr.open_group(folder, mode="r").attrs)
-    except (ValueError, KeyError, TypeError, OSError, json.JSONDecodeError) as error:
-        msg = f"{folder} holds something that is no scan; choose another folder."
-        raise ValueError(msg) from error
-    whole = all(name in found for name in _REQUIRED) and found["format"] == _FORMAT
-    if not whole or not isinstance(found["manifest"], dict):
-        msg = f"{folder} holds something that is no scan of this version; choose another folder."
-        raise ValueError(msg)
-    return found
 
 
 def _refuse_others(folder: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:

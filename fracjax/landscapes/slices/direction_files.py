@@ -19,6 +19,7 @@ import msgpack
 import numpy as np
 
 from fracjax import directions as directions_
+from fracjax import safe_files
 from fracjax._types import PyTree
 
 __all__ = ["load_directions", "save_directions"]
@@ -173,15 +174,9 @@ def _msgpack(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".npz":
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            arrays = {}
-            for name in names:
-                with archive.open(name) as entry:
-                    array = np.lib.format.read_array(entry, allow_pickle=False)
-                arrays[name.removesuffix(".npy")] = array
+        arrays = safe_files.read_npz(safe_files.read_bytes(path))
     elif path.suffix == ".msgpack":
-        stored = msgpack.unpackb(path.read_bytes(), ext_hook=_unpack_array, raw=False)
+        stored = msgpack.unpackb(safe_files.read_bytes(path), ext_hook=_unpack_array, raw=False)
         arrays = dict(_flattened(stored, ""))
     else:
         msg = "it must end in .npz or .msgpack"

@@ -16,6 +16,8 @@ from fracjax.learning.paths.projections import Projection
 
 __all__ = ["Layout", "LeafPlace", "layout_of"]
 
+_MOST_COLUMNS = 2**48
+
 
 @dataclasses.dataclass(frozen=True)
 class LeafPlace:
@@ -165,7 +167,12 @@ class Layout:
 
     @staticmethod
     def from_json(document: Mapping[str, Any]) -> "Layout":
-        """Read what `to_json` made."""
+        """Read what `to_json` made.
+
+        Raises:
+            ValueError: Or another error, if the document is none: leaves lie side by side, and
+                only projected ones have other columns than numbers.
+        """
         leaves = tuple(
             LeafPlace(
                 name=str(leaf["name"]),
@@ -178,7 +185,20 @@ class Layout:
             for leaf in document["leaves"]
         )
         found = document["projection"]
-        return Layout(leaves, None if found is None else Projection(**found))
+        layout = Layout(leaves, None if found is None else Projection(**found))
+        starts = [0, *(leaf.stop for leaf in leaves)]
+        fits = all(
+            leaf.start == start <= leaf.stop
+            and min(leaf.shape, default=0) >= 0
+            and (layout.projection is not None or not leaf.projected)
+            and np.dtype(leaf.dtype).kind in "biufV"
+            for start, leaf in zip(starts, leaves, strict=False)
+        )
+        distinct = len({leaf.name for leaf in leaves}) == len(leaves)
+        if not fits or not distinct or not 0 < starts[-1] < _MOST_COLUMNS:
+            msg = "leaves do not lie side by side"
+            raise ValueError(msg)
+        return layout
 
 
 def layout_of(

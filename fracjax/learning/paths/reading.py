@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import zarr
 from jaxtyping import Array, Float, Int
 
 from fracjax._types import PyTree
@@ -18,7 +17,7 @@ from fracjax.learning.paths.layouts import Layout, layout_of
 from fracjax.learning.paths.store import (
     PARAMETERS,
     STEP,
-    PathError,
+    described_arrays,
     read_document,
     read_rows,
     rows_done,
@@ -243,14 +242,7 @@ def load_path(folder: str | os.PathLike) -> Path:
     document = read_document(place)
     about = document["attributes"]
     count = rows_done(document)
-    try:
-        arrays = {
-            name: zarr.open_array(place / name, mode="r")
-            for name in (PARAMETERS, STEP, *about["metrics"])
-        }
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        msg = f"{place} lacks the description of an array ({error}): restore it from a copy."
-        raise PathError(msg) from None
+    arrays = described_arrays(place, document, mode="r")
     steps = read_rows(place, arrays[STEP], STEP, 0, count)
     metrics = {
         name: _frozen(read_rows(place, arrays[name], name, 0, count)) for name in about["metrics"]

@@ -21,6 +21,7 @@ from fracjax.learning.paths.store import (
     STEP,
     PathError,
     StoredArrays,
+    check_metrics,
     create_arrays,
     open_arrays,
 )
@@ -283,12 +284,6 @@ def open_recorder(
     last snapshots may be damaged; they are found by size and checksum and dropped. One process
     writes at a time (a lock on the machine, which dies with its process); any number read.
 
-    Example:
-        with open_recorder("run/path.zarr", params, metrics=("loss",), every=25) as recorder:
-            for step in range(num_steps):
-                params, opt_state, loss = update(params, opt_state)
-                recorder.record(step, params, loss=loss)
-
     Args:
         folder: Where the path is or shall be; `run/path.zarr` is where `fracjax watch run` looks.
         params: What will be recorded, for its shapes and names.
@@ -309,6 +304,17 @@ def open_recorder(
         ValueError: If a setting is out of range, or the folder holds another run's path, or
             is damaged before its last snapshots.
         OSError: If it cannot be written to.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from fracjax import learning
+        >>> params = {"w": jnp.zeros(3)}
+        >>> with learning.open_recorder("path.zarr", params, metrics=("loss",)) as recorder:
+        ...     for step in range(3):
+        ...         _ = recorder.record(step, {"w": jnp.full(3, step)}, loss=1 / (step + 1))
+        >>> path = learning.load_path("path.zarr")
+        >>> path.steps, path.metrics["loss"].round(2)
+        (array([0, 1, 2]), array([1.  , 0.5 , 0.33]))
     """
     place = Path(folder)
     layout = layout_of(params, num_seeds=num_seeds, projection=projection)
@@ -363,14 +369,7 @@ def _check_settings(every: int, num_seeds: int | None, dtype: str, metrics: Sequ
     if dtype not in ("float32", "float64", "leaf"):
         msg = f"Argument `dtype` must be float32, float64 or leaf, but is {dtype!r}."
         raise ValueError(msg)
-    taken = {PARAMETERS, STEP, "seed", "parameter", "params"}
-    for name in metrics:
-        if name in taken or not name.isidentifier() or list(metrics).count(name) > 1:
-            msg = (
-                f"Argument `metrics` must be distinct names other than {', '.join(sorted(taken))},"
-                f" but has {name!r}."
-            )
-            raise ValueError(msg)
+    check_metrics(metrics)
 
 
 def _refuse_others(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

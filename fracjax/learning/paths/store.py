@@ -20,14 +20,15 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec
 
+from fracjax import safe_files
 from fracjax.learning.paths.layouts import Layout
 
 __all__ = [
@@ -49,6 +50,8 @@ _ROOM = 1024  # snapshots by which the arrays' own shapes grow
 _CHUNK_BYTES = 2**18
 _CHUNK_COLUMNS = 2**20
 _SHORT_CHUNK = 64  # snapshots of metrics and steps
+_MOST_CHUNKS = 4_000_000  # of one array
+_MOST_DAMAGED = 10_000  # more are not counted
 _CONFIG = {"array.write_empty_chunks": True}  # Zarr takes it up where an array is opened
 
 
@@ -60,7 +63,7 @@ def find_store(folder: str | os.PathLike) -> Path | None:
     """Find the path of a run: the folder itself, or `path.zarr` in it. None if there is none."""
     for place in (Path(folder), Path(folder) / DEFAULT_NAME):
         document = place / DOCUMENT
-        if document.is_file() and _FORMAT.split()[0] in document.read_text(errors="replace"):
+        if document.is_file() and _FORMAT.split()[0].encode() in safe_files.read_bytes(document):
             return place
     return None
 
@@ -76,22 +79,56 @@ def read_document(folder: Path) -> dict[str, Any]:
         msg = f"{folder} holds no path of parameters: record one with `open_recorder`."
         raise PathError(msg)
     try:
-        document = json.loads(place.read_text())
+        document = safe_files.read_json(place)
         found = document["attributes"]
         shapes = document["consolidated_metadata"]["metadata"]
-        whole = found["format"] == _FORMAT and isinstance(found["settings"], dict)
-        whole &= {PARAMETERS, STEP, *found["metrics"]} <= shapes.keys()
-        Layout.from_json(found["layout"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        sizes = {name: shapes[name]["shape"] for name in (PARAMETERS, STEP, *found["metrics"])}
+        whole = found["format"] == _FORMAT
+        whole = whole and _is_whole(found, sizes, Layout.from_json(found["layout"]))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         msg = (
             f"{place} is damaged or not of a path of parameters ({type(error).__name__}): restore"
             " it from a copy, or record to another folder."
         )
         raise PathError(msg) from None
     if not whole:
-        msg = f"{place} is of no path of this version: choose another folder."
+        msg = (
+            f"{place} is damaged, or of no path of this version: restore it from a copy, or"
+            " choose another folder."
+        )
         raise PathError(msg)
-    return document
+    return dict(document)
+
+
+def check_metrics(metrics: Any) -> None:
+    """Make sure that metrics have names that arrays in the same folder can have.
+
+    Raises:
+        ValueError: If one has not.
+    """
+    taken = {PARAMETERS, STEP, "seed", "parameter", "params"}
+    for name in metrics:
+        if name in taken or not name.isidentifier() or list(metrics).count(name) > 1:
+            msg = (
+                f"Argument `metrics` must be distinct names other than {', '.join(sorted(taken))},"
+                f" but has {name!r}."
+            )
+            raise ValueError(msg)
+
+
+def _is_whole(found: Mapping[str, Any], sizes: Mapping[str, Any], layout: Layout) -> bool:
+    """Whether a manifest says what it should, and its shapes agree."""
+    check_metrics(found["metrics"])
+    seeds, every, count = found["num_seeds"], found["every"], sizes[STEP][0]
+    integers = (count, every) if seeds is None else (count, every, seeds)
+    plain = all(type(number) is int for number in integers)
+    plain = plain and isinstance(found["settings"], dict) and isinstance(found["notes"], dict)
+    if not plain or count < 0 or every < 1 or found["dtype"] not in ("float32", "float64"):
+        return False
+    rows = 1 if seeds is None else seeds
+    wanted = {name: [rows, count] for name in found["metrics"]}
+    wanted |= {PARAMETERS: [rows, count, layout.width], STEP: [count]}
+    return rows > 0 and sizes == wanted
 
 
 @dataclasses.dataclass
@@ -165,6 +202,9 @@ class StoredArrays:
 
         Returns:
             The row, the file, and whether every damaged chunk is its array's last.
+
+        Raises:
+            PathError: If a folder is in the place of one.
         """
         found: list[tuple[int, Path]] = []
         all_last = True
@@ -175,9 +215,14 @@ class StoredArrays:
                 whole = chunk.file.is_file() and chunk.file.stat().st_size == chunk.size
                 if whole and is_last:
                     whole = _checksum_holds(array, chunk)
+                if chunk.file.is_dir():
+                    msg = f"{chunk.file} is a folder where a file should be: remove it."
+                    raise PathError(msg)
                 if not whole:
                     found.append((chunk.rows.start, chunk.file))
                     all_last &= is_last
+                if len(found) == _MOST_DAMAGED:
+                    break
         return (*min(found), all_last) if found else None
 
     def _commit(self, count: int) -> None:
@@ -201,38 +246,16 @@ def create_arrays(
     shutil.rmtree(making, ignore_errors=True)
     making.parent.mkdir(parents=True, exist_ok=True)
     group = zarr.open_group(making, mode="w", attributes={"format": _FORMAT, **attributes})
-    columns = min(width, _CHUNK_COLUMNS)
-    together = _CHUNK_BYTES // (columns * np.dtype(dtype).itemsize)
-    length = min(max(together, 1), _SHORT_CHUNK)
-    wanted: dict[str, tuple[tuple[int, ...], tuple[int, ...], str, Any, tuple[str, ...]]] = {
-        PARAMETERS: (
-            (num_seeds, _ROOM, width),
-            (1, length, columns),
-            dtype,
-            math.nan,
-            ("seed", STEP, "parameter"),
-        ),
-        **{
-            name: (
-                (num_seeds, _ROOM),
-                (num_seeds, _SHORT_CHUNK),
-                "float64",
-                math.nan,
-                ("seed", STEP),
-            )
-            for name in metrics
-        },
-        STEP: ((_ROOM,), (_SHORT_CHUNK,), "int64", -1, (STEP,)),
-    }
-    for name, (shape, chunks, kind, fill, dimensions) in wanted.items():
+    for name, wanted in _descriptions(metrics, width, dtype, num_seeds).items():
+        axis = _axis(name)
         group.create_array(
             name,
-            shape=shape,
-            chunks=chunks,
-            dtype=kind,
-            fill_value=fill,
+            shape=_shape(tuple(size or 0 for size in wanted["shape"]), axis, _ROOM),
+            chunks=wanted["chunks"],
+            dtype=wanted["dtype"],
+            fill_value=wanted["fill_value"],
             compressors=[Crc32cCodec()],
-            dimension_names=dimensions,
+            dimension_names=wanted["dimensions"],
         )
     with warnings.catch_warnings():  # Zarr warns that version 3 has not settled the format
         warnings.simplefilter("ignore")
@@ -251,14 +274,75 @@ def open_arrays(folder: Path) -> StoredArrays:
         PathError: See `read_document`.
     """
     document = read_document(folder)
-    names = (PARAMETERS, *document["attributes"]["metrics"], STEP)  # the order of writing
+    with zarr.config.set(_CONFIG):
+        arrays = described_arrays(folder, document, mode="r+")
+    return StoredArrays(folder, document, arrays, rows_done(document))
+
+
+def described_arrays(
+    folder: Path, document: Mapping[str, Any], *, mode: Literal["r", "r+"]
+) -> dict[str, zarr.Array]:
+    """Open the arrays of a path in the order of writing; they must be what it says.
+
+    Raises:
+        PathError: If one is not.
+    """
+    found = document["attributes"]
+    width, seeds = Layout.from_json(found["layout"]).width, found["num_seeds"] or 1
     try:
-        with zarr.config.set(_CONFIG):
-            arrays = {name: zarr.open_array(folder / name, mode="r+") for name in names}
+        arrays = {
+            name: safe_files.open_array(
+                folder / name, mode=mode, **{**wanted, "chunks": (None,) * len(wanted["shape"])}
+            )
+            for name, wanted in _descriptions(
+                found["metrics"], width, found["dtype"], seeds
+            ).items()
+        }
     except (ValueError, KeyError, TypeError, OSError) as error:
         msg = f"{folder} lacks the description of an array ({error}): restore it from a copy."
         raise PathError(msg) from None
-    return StoredArrays(folder, document, arrays, rows_done(document))
+    count = rows_done(document)
+    for name, array in arrays.items():
+        chunks = math.prod(
+            -(-size // length) for size, length in zip(array.shape, array.chunks, strict=True)
+        )
+        if array.shape[_axis(name)] < count or chunks > _MOST_CHUNKS:
+            msg = f"{folder / name} does not hold {count} snapshots: restore it from a copy."
+            raise PathError(msg)
+    return arrays
+
+
+def _descriptions(
+    metrics: Sequence[str], width: int, dtype: str, num_seeds: int
+) -> dict[str, dict[str, Any]]:
+    """How arrays are laid out, with any number of snapshots (None), in the order of writing."""
+    columns = min(width, _CHUNK_COLUMNS)
+    together = _CHUNK_BYTES // (columns * np.dtype(dtype).itemsize)
+    length = min(max(together, 1), _SHORT_CHUNK)
+    row = {
+        "shape": (num_seeds, None),
+        "chunks": (num_seeds, _SHORT_CHUNK),
+        "dtype": "float64",
+        "fill_value": math.nan,
+        "dimensions": ("seed", STEP),
+    }
+    return {
+        PARAMETERS: {
+            "shape": (num_seeds, None, width),
+            "chunks": (1, length, columns),
+            "dtype": dtype,
+            "fill_value": math.nan,
+            "dimensions": ("seed", STEP, "parameter"),
+        },
+        **dict.fromkeys(metrics, row),
+        STEP: {
+            "shape": (None,),
+            "chunks": (_SHORT_CHUNK,),
+            "dtype": "int64",
+            "fill_value": -1,
+            "dimensions": (STEP,),
+        },
+    }
 
 
 def rows_done(document: Mapping[str, Any]) -> int:
@@ -283,8 +367,8 @@ def read_rows(
     """
     damaged = ""
     for chunk in _chunk_files(folder, array, name, stop, start=start, seed=seed, columns=columns):
-        if not chunk.file.is_file():
-            damaged = f"{chunk.file} is missing"
+        if not chunk.file.is_file() or chunk.file.stat().st_size != chunk.size:
+            damaged = f"{chunk.file} is {'damaged' if chunk.file.is_file() else 'missing'}"
             break
     rows = slice(start, stop)
     seeds = slice(None) if seed is None else slice(seed, seed + 1)
@@ -328,7 +412,7 @@ def _chunk_files(
     start: int = 0,
     seed: int | None = None,
     columns: slice = slice(None),
-) -> list[_Chunk]:
+) -> Iterator[_Chunk]:
     """Files that hold some rows of an array; all that it has room for by default."""
     axis = _axis(name)
     shape, chunks = array.shape, array.chunks
@@ -344,15 +428,13 @@ def _chunk_files(
             first, end, _ = columns.indices(size)
         places.append(range(first // length, -(-end // length)))
     itemsize = np.dtype(array.dtype).itemsize
-    found = []
     for place in np.ndindex(*(len(part) for part in places)):
         index = tuple(int(part[i]) for part, i in zip(places, place, strict=True))
         key = array.metadata.encode_chunk_key(index)
         begin = index[axis] * chunks[axis]
         size = math.prod(chunks) * itemsize + 4
         rows = slice(begin, begin + chunks[axis])
-        found.append(_Chunk(folder / name / key, rows, index, size))
-    return found
+        yield _Chunk(folder / name / key, rows, index, size)
 
 
 def _checksum_holds(array: zarr.Array, chunk: _Chunk) -> bool:

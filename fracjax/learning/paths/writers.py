@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import IO
 
+from fracjax import safe_files
 from fracjax.learning.paths.store import PathError, replace_text
 
 __all__ = ["note_state", "take_lock"]
@@ -21,17 +22,22 @@ def take_lock(folder: Path) -> IO[bytes]:
     Raises:
         PathError: If another process, or another recorder of this one, holds it.
     """
-    lock = (folder / _LOCK).open("ab")
+    lock = open(folder / _LOCK, "ab", opener=_without_waiting)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         lock.close()
         writer = "another process"
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            writer = f"process {json.loads((folder / _STATE).read_text())['process']}"
+            writer = f"process {safe_files.read_json(folder / _STATE)['process']}"
         msg = f"{folder} is being written by {writer}: wait for it, or choose another folder."
         raise PathError(msg) from None
     return lock
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe in its place, which nobody reads, is an error."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def note_state(folder: Path, state: str) -> None:
