@@ -23,14 +23,14 @@ import importlib
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from interleaved import SHORTEST, best_threads, compiled, interleaved, load, machine, ratios, spread
+from command_line import announced, options, with_rounds
+from interleaved import SHORTEST, best_threads, compiled, interleaved, ratios, spread
 from work_precision import show, write
 
 from fracjax.curvature import hessian, lanczos, spectral_density, spectral_mean
@@ -40,16 +40,14 @@ PEERS = ("torch", "matfree", "hessian_eigenthings", "pyhessian")
 PARTS = ("product", "lanczos", "density")
 SHAPES = {100_000: (784, 120, 40, 10), 1_000_000: (784, 715, 600, 10)}
 KEY = jax.random.key(0)
+ROUNDS = (5, 2)  # usually, and when quick
 AGREES = 1e-3  # relative difference of eigenvalues between packages
 Runs = dict[str, Callable[[], object]]
 
 
 def main() -> None:
     arguments = parse()
-    host = machine()
-    modules, versions = load(PEERS)
-    for name, value in {**host, **versions}.items():
-        print(f"{name}: {value}")
+    host, modules, versions = announced(PEERS)
     if "torch" not in modules:
         print("PyTorch: not installed")
     result: dict[str, Any] = {"machine": host, "packages": versions}
@@ -61,13 +59,8 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="small and noisy: does it run?")
+    parser = options(__doc__, ROUNDS)
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(PARTS))
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers there")
-    parser.add_argument("--repeats", type=int, help="timed rounds (default 5, quick 2)")
     parser.add_argument(
         "--sizes",
         type=lambda text: [int(part) for part in text.split(",")],
@@ -79,9 +72,7 @@ def parse() -> argparse.Namespace:
         parser.error(f"--sizes must name some of {list(SHAPES)}, but names {sorted(unknown)}")
     if unknown := set(arguments.only) - set(PARTS):
         parser.error(f"--only must name some of {PARTS}, but names {sorted(unknown)}")
-    if arguments.repeats is None:
-        arguments.repeats = 2 if arguments.quick else 5
-    return arguments
+    return with_rounds(arguments, ROUNDS)
 
 
 class Problem:

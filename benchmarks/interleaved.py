@@ -9,14 +9,13 @@ import importlib.metadata
 import os
 import platform
 import statistics
-import subprocess
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import ModuleType
 
 import jax
+from provenance import commit, num_cores, processor
 
 __all__ = [
     "SHORTEST",
@@ -110,38 +109,16 @@ def load(names: Sequence[str]) -> tuple[dict[str, ModuleType], dict[str, str]]:
     return modules, versions
 
 
-def num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def machine() -> dict[str, object]:
-    processor = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        lines = information.read_text().splitlines()
-        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-        processor = names[0] if names else processor
-    try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = None
     return {
-        "processor": processor,
+        "processor": processor(),
         "cores": num_cores(),
         "jax_devices": [str(device.device_kind) for device in jax.local_devices()],
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "openblas_threads": os.environ.get("OPENBLAS_NUM_THREADS", "not set"),
         "python": platform.python_version(),
         "jax": jax.__version__,
-        "commit": commit,
+        "commit": commit(),
     }
 
 

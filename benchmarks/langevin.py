@@ -16,14 +16,14 @@ import functools
 import itertools
 import math
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from interleaved import SHORTEST, best_threads, compiled, interleaved, load, machine, ratios, spread
+from command_line import announced, options, with_rounds
+from interleaved import SHORTEST, best_threads, compiled, interleaved, ratios, spread
 from work_precision import show, write
 
 from fracjax.learning.langevin_sampling.priors import gaussian_prior
@@ -32,15 +32,13 @@ from fracjax.learning.langevin_sampling.transformations import preconditioned_sg
 
 NUM_DATA = 50_000
 METRICS = ("euclidean", "rmsprop", "dop", "qdop")
+ROUNDS = (7, 2)  # usually, and when quick
 AGREES = 1e-3  # relative difference of the moments of both sides
 
 
 def main() -> None:
     arguments = parse()
-    host = machine()
-    modules, versions = load(("torch",))
-    for name, value in {**host, **versions}.items():
-        print(f"{name}: {value}")
+    host, modules, versions = announced(("torch",))
     sizes, batch, steps = (
         ((64, 20, 10), 50, 4) if arguments.quick else ((784, 100, 100, 10), 500, 20)
     )
@@ -73,16 +71,7 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="small and noisy: does it run?")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers there")
-    parser.add_argument("--repeats", type=int, help="timed rounds (default 7, quick 2)")
-    arguments = parser.parse_args()
-    if arguments.repeats is None:
-        arguments.repeats = 2 if arguments.quick else 7
-    return arguments
+    return with_rounds(options(__doc__, ROUNDS).parse_args(), ROUNDS)
 
 
 def side(name: str) -> str:

@@ -20,6 +20,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -95,7 +96,9 @@ def main() -> None:
             [steps * 4 / s / 1e6 for s in timed(acrobot.run, arguments.repeats)]
         ),
     }
-    print(json.dumps(result) if arguments.json else report(result))
+    if arguments.json not in (None, "-"):
+        Path(arguments.json).write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result) if arguments.json == "-" else report(result))
 
 
 def parse() -> argparse.Namespace:
@@ -103,7 +106,9 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="small and noisy: does it run?")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument(
+        "--json", nargs="?", const="-", help="JSON instead of a table, or also into a file"
+    )
     parser.add_argument("--policies", type=int, help="how many policies (default 8192)")
     parser.add_argument("--steps", type=int, help="steps per rollout (default 200)")
     parser.add_argument("--repeats", type=int, help="timed runs of each side (default 5)")

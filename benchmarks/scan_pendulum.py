@@ -45,10 +45,16 @@ class Problem:
     """
 
     def __init__(
-        self, name: str, shape: tuple[int, int], horizon: int, *, num_states: int = 1
+        self,
+        name: str,
+        shape: tuple[int, int],
+        horizon: int,
+        *,
+        num_states: int = 1,
+        dtype: str = "float32",
     ) -> None:
-        environment = rl.make("pendulum")
-        self.policy = rl.shipped("pendulum") if name == POLICIES[0] else wide()
+        environment = rl.make("pendulum", dtype=dtype)
+        self.policy = (rl.shipped("pendulum") if name == POLICIES[0] else wide()).astype(dtype)
         self.states = rl.initial_states(environment, jax.random.key(0), num_states)
         self.horizon = horizon
         self.key = jax.random.key(1)

@@ -96,12 +96,13 @@ def work(problem: Any, evaluator: str, chunk: int) -> Work:
     arguments: tuple = (problem.params, problem.key)
     function = problem.objective
     axes = len(problem.grid.axes)
+    dtype = jax.tree.leaves(problem.params)[0].dtype
     if evaluator == "affine":
         function = along_affine_family(problem.objective)
-        row = jnp.zeros(axes, jnp.float32)
+        row = jnp.zeros(axes, dtype)
         arguments = (problem.params, problem.grid.directions, row, problem.key)
     total, functions = operations(function, *arguments)
-    word = 4
+    word = dtype.itemsize
     weights = sum(a * b for a, b in zip(problem.sizes[:-1], problem.sizes[1:], strict=True))
     biases = sum(problem.sizes[1:])
     state = 2 * 2 * word
@@ -146,33 +147,36 @@ def compare(problem: Any, compared: dict[str, Any]) -> dict[str, Any]:
     return {"peaks": peaks, "roofline": rows}
 
 
-def measure_peaks(sizes: Sequence[float]) -> tuple[dict[str, float], list[float]]:
+def measure_peaks(
+    sizes: Sequence[float], dtype: str = "float32"
+) -> tuple[dict[str, float], list[float]]:
     """Peaks of the machine, and the bandwidth for working sets of `sizes` bytes per device."""
+    word = jnp.dtype(dtype).itemsize
     peaks = {
-        "operations/s": _product_rate(),
-        "functions/s": _loop_rate(jnp.tanh, 2**15) / 8,
-        "bytes/s in memory": _loop_rate(jnp.negative, _MEMORY),
+        "operations/s": _product_rate(dtype),
+        "functions/s": _loop_rate(jnp.tanh, 2**15, dtype) / (2 * word),
+        "bytes/s in memory": _loop_rate(jnp.negative, _MEMORY, dtype),
     }
-    return peaks, [_loop_rate(jnp.negative, max(int(size), 4096)) for size in sizes]
+    return peaks, [_loop_rate(jnp.negative, max(int(size), 4096), dtype) for size in sizes]
 
 
-def _product_rate() -> float:
-    """Operations per second of a product of float32 matrices on all devices together."""
+def _product_rate(dtype: str) -> float:
+    """Operations per second of a product of matrices on all devices together."""
     local = jax.local_devices()
     size = 1024 if jax.default_backend() == "cpu" else 8192
-    matrices = jnp.full((len(local), size, size), 1e-3, jnp.float32)
+    matrices = jnp.full((len(local), size, size), 1e-3, dtype)
     multiply = jax.jit(devices.spread(lambda row: row @ row, local))
     rate = len(local) * 2 * size**3 / _best(lambda: multiply(matrices))
     if jax.default_backend() == "cpu":
-        one = np.full((2 * size, 2 * size), 1e-3, np.float32)
+        one = np.full((2 * size, 2 * size), 1e-3, dtype)
         rate = max(rate, 2 * (2 * size) ** 3 / _best(lambda: one @ one))
     return rate
 
 
-def _loop_rate(function: Callable, size: int) -> float:
+def _loop_rate(function: Callable, size: int, dtype: str) -> float:
     """Bytes read and written per second where `function` runs over an array again and again."""
     local = jax.local_devices()
-    values = jnp.full((len(local), size // 4), 0.5, jnp.float32)
+    values = jnp.full((len(local), size // jnp.dtype(dtype).itemsize), 0.5, dtype)
 
     def loop(rows: jax.Array, repeats: jax.Array) -> jax.Array:
         return jax.lax.fori_loop(0, repeats, lambda _, x: function(x), rows)
@@ -182,7 +186,7 @@ def _loop_rate(function: Callable, size: int) -> float:
     while seconds < _SECONDS:
         repeats *= 4
         seconds = _best(functools.partial(run, values, jnp.int32(repeats)))
-    return 2 * 4 * values.size * repeats / seconds
+    return 2 * values.nbytes * repeats / seconds
 
 
 def _best(run: Callable[[], Any], tries: int = 4) -> float:

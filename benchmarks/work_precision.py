@@ -12,7 +12,8 @@ from types import ModuleType
 
 import jax
 import numpy as np
-from interleaved import SHORTEST, interleaved, load, machine, ratios, spread, table
+from command_line import announced, options, with_rounds
+from interleaved import SHORTEST, interleaved, ratios, spread, table
 
 __all__ = [
     "Curve",
@@ -28,6 +29,7 @@ __all__ = [
 
 
 Text = Callable[[float], str]
+ROUNDS = (5, 2)  # usually, and when quick
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,26 +202,15 @@ def begin(
     """Read the command line, import the peers, say where this runs, and open the record."""
     arguments = arguments_of(description, parts)
     jax.config.update("jax_enable_x64", True)
-    host = machine()
-    modules, versions = load(packages)
-    for name, value in {**host, **versions}.items():
-        print(f"{name}: {value}")
+    host, modules, versions = announced(packages)
     return arguments, modules, {"machine": host, "packages": versions}
 
 
 def arguments_of(description: str | None, parts: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="small and noisy: does it run?")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers there")
+    parser = options(description, ROUNDS)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write figures there")
-    parser.add_argument("--repeats", type=int, help="timed rounds (default 5, quick 2)")
     parser.add_argument("--only", nargs="+", choices=parts, default=parts, help="measure only that")
-    arguments = parser.parse_args()
-    if arguments.repeats is None:
-        arguments.repeats = 2 if arguments.quick else 5
-    return arguments
+    return with_rounds(parser.parse_args(), ROUNDS)
 
 
 def draw(curves: Sequence[Curve], title: str, path: Path) -> None:

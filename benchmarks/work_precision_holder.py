@@ -53,9 +53,10 @@ def main() -> None:
         methods = [*ours(series), *theirs(series, modules, arguments.quick)]
         curves = measure(methods, arguments.repeats)
         rows = [row for one in series.values() for row in one.rows]
-        result |= {"curves": curves, "by exponent": rows}
+        equal = same_error(curves, methods[0].name, TARGET, plain)
+        result |= {"curves": curves, "equal error": equal, "by exponent": rows}
         show("Error and cost, all H together", curve_rows(curves, "samples", plain))
-        show("Cost at equal error", same_error(curves, methods[0].name, TARGET, plain))
+        show("Cost at equal error", equal)
         show("By exponent", rows)
         print("\n" + "\n".join(f"{name}: {said}" for name, said in result["packages"].items()))
         if arguments.out:

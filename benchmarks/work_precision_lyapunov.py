@@ -53,11 +53,10 @@ def main() -> None:
         problem = Problem(system, arguments.quick)
         agreement = problem.agreement(modules.get("torch"))
         curves = measure(problem.methods(modules), arguments.repeats)
-        result[system] = {"agreement": agreement, "curves": curves}
+        equal = same_error(curves, "fracjax, ensemble", 0.05, percent)
+        result[system] = {"agreement": agreement, "curves": curves, "equal error": equal}
         show(f"{system}: error and cost", curve_rows(curves, problem.unit, percent))
-        show(
-            f"{system}: cost at equal error", same_error(curves, "fracjax, ensemble", 0.05, percent)
-        )
+        show(f"{system}: cost at equal error", equal)
         absent = [f"{name}: {result['packages'][name]}" for name in PEERS if name not in modules]
         gaps = ", ".join(f"{name} {gap:.0e}" for name, gap in agreement.items())
         absent.append(f"largest relative difference from fracjax after {SHORT} steps: {gaps}")

@@ -168,8 +168,18 @@ def test_targets_are_read_off_the_ratios(of_scan: Callable[[str], ModuleType]) -
     assert met == {"a, 64-64: PyTorch, batched": "yes", "d, 64-64: naive vmap": "no"}
 
 
+@pytest.fixture
+def peers_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict], set[str]]:
+    """Who stands in the table of all ratios."""
+    monkeypatch.syspath_prepend(FOLDER)
+    extract = importlib.import_module("comparisons").extract
+    return lambda script, record: {each.peer for each in extract(script, record)}
+
+
 @pytest.mark.slow
-def test_the_scan_benchmark_runs_and_names_what_is_missing(tmp_path: Path) -> None:
+def test_the_scan_benchmark_runs_and_names_what_is_missing(
+    tmp_path: Path, peers_of: Callable[[str, dict], set[str]]
+) -> None:
     path = tmp_path / "result.json"
     parts = "a,b,d,roofline,scaling"
     command = [sys.executable, FOLDER / "scan.py", "--quick", "--only", parts, "--json", path]
@@ -185,6 +195,7 @@ def test_the_scan_benchmark_runs_and_names_what_is_missing(tmp_path: Path) -> No
         if result["packages"][name] == "not installed":
             assert f"{name}: not installed" in done.stdout
             assert name in result["recipe"]["left out"]
+    assert "naive vmap" in peers_of("scan", result)
 
 
 @pytest.mark.slow
@@ -192,7 +203,9 @@ def test_the_scan_benchmark_runs_and_names_what_is_missing(tmp_path: Path) -> No
     ("script", "part"),
     [("work_precision_lyapunov.py", "gradients"), ("work_precision_holder.py", "throughput")],
 )
-def test_a_script_runs_and_writes_its_numbers(script: str, part: str, tmp_path: Path) -> None:
+def test_a_script_runs_and_writes_its_numbers(
+    script: str, part: str, tmp_path: Path, peers_of: Callable[[str, dict], set[str]]
+) -> None:
     path = tmp_path / "result.json"
     command = [sys.executable, FOLDER / script, "--quick", "--only", part, "--json", path]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -207,10 +220,16 @@ def test_a_script_runs_and_writes_its_numbers(script: str, part: str, tmp_path: 
     assert all(isinstance(said, str) for said in result["packages"].values())
     if result["packages"]["torch"] == "not installed":
         assert "PyTorch: not installed" in done.stdout
+    peers = peers_of(script.removesuffix(".py"), result)
+    assert ("forward pass" in peers) == (part == "gradients")
+    there = result["packages"]["torch"] != "not installed"
+    assert any("PyTorch" in peer for peer in peers) == there
 
 
 @pytest.mark.slow
-def test_the_ways_to_measure_checkpoints_agree(tmp_path: Path) -> None:
+def test_the_ways_to_measure_checkpoints_agree(
+    tmp_path: Path, peers_of: Callable[[str, dict], set[str]]
+) -> None:
     path = tmp_path / "result.json"
     command = [sys.executable, FOLDER / "network_metrics.py", "--quick", "--json", path]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -223,10 +242,13 @@ def test_the_ways_to_measure_checkpoints_agree(tmp_path: Path) -> None:
     assert {"vmapped", "compiled loop", "uncompiled loop"} <= ways
     assert ("PyTorch loop" in ways) == (result["packages"]["torch"] != "not installed")
     assert "PyTorch" in done.stdout
+    assert {"compiled loop", "uncompiled loop"} <= peers_of("network_metrics", result)
 
 
 @pytest.mark.slow
-def test_the_curvature_benchmark_runs_and_its_sides_agree(tmp_path: Path) -> None:
+def test_the_curvature_benchmark_runs_and_its_sides_agree(
+    tmp_path: Path, peers_of: Callable[[str, dict], set[str]]
+) -> None:
     path = tmp_path / "result.json"
     command = [sys.executable, FOLDER / "curvature.py", "--quick", "--json", path]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -240,10 +262,13 @@ def test_the_curvature_benchmark_runs_and_its_sides_agree(tmp_path: Path) -> Non
     assert {"one product", "product in a loop"} <= works
     if result["packages"]["torch"] == "not installed":
         assert "PyTorch: not installed" in done.stdout
+    assert {"gradient", "gradient in a loop"} <= peers_of("curvature", result)
 
 
 @pytest.mark.slow
-def test_the_trainability_benchmark_runs_and_its_sides_agree(tmp_path: Path) -> None:
+def test_the_trainability_benchmark_runs_and_its_sides_agree(
+    tmp_path: Path, peers_of: Callable[[str, dict], set[str]]
+) -> None:
     path = tmp_path / "result.json"
     command = [sys.executable, FOLDER / "trainability.py", "--quick", "--json", path]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -257,10 +282,14 @@ def test_the_trainability_benchmark_runs_and_its_sides_agree(tmp_path: Path) -> 
         assert "PyTorch: not installed" in done.stdout
     else:
         assert {"PyTorch, our layout by hand", "PyTorch, func.vmap"} <= set(ways)
+    there = result["packages"]["torch"] != "not installed"
+    assert ("PyTorch, func.vmap" in peers_of("trainability", result)) == there
 
 
 @pytest.mark.slow
-def test_the_flossing_benchmark_runs_and_its_sides_agree(tmp_path: Path) -> None:
+def test_the_flossing_benchmark_runs_and_its_sides_agree(
+    tmp_path: Path, peers_of: Callable[[str, dict], set[str]]
+) -> None:
     path = tmp_path / "result.json"
     command = [sys.executable, FOLDER / "flossing.py", "--quick", "--json", path]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -274,10 +303,14 @@ def test_the_flossing_benchmark_runs_and_its_sides_agree(tmp_path: Path) -> None
         assert "PyTorch: not installed" in done.stdout
     else:
         assert {"PyTorch, batched", "PyTorch, in a loop"} <= methods
+    there = result["packages"]["torch"] != "not installed"
+    assert ("PyTorch, batched" in peers_of("flossing", result)) == there
 
 
 @pytest.mark.slow
-def test_the_decomposition_benchmark_runs_and_its_curves_agree(tmp_path: Path) -> None:
+def test_the_decomposition_benchmark_runs_and_its_curves_agree(
+    tmp_path: Path, peers_of: Callable[[str, dict], set[str]]
+) -> None:
     path = tmp_path / "result.json"
     command = [sys.executable, FOLDER / "decomposition.py", "--quick", "--json", path]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -289,3 +322,4 @@ def test_the_decomposition_benchmark_runs_and_its_curves_agree(tmp_path: Path) -
     there = any("PyTorch" in way for way in rows)
     assert there == (result["packages"]["torch"] != "not installed")
     assert "PyTorch" in done.stdout
+    assert "fracjax, one seed" in peers_of("decomposition", result)

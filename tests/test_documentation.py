@@ -62,10 +62,11 @@ def with_examples():
 
 
 @pytest.fixture(autouse=True)
-def in_double_precision(x64, tmp_path, monkeypatch):
+def in_double_precision(tmp_path, monkeypatch):
     """As installation.md says, in an empty folder; a page may say so itself."""
     monkeypatch.chdir(tmp_path)
-    before = jax.config.read("jax_enable_x64")
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
     yield
     jax.config.update("jax_enable_x64", before)
 

@@ -1,5 +1,6 @@
 """Decompositions into subnetworks: fits, owners, interventions, frequencies, and returns."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 _MOST_LABELS = 24
+_MOST_NUMBERS = 10  # side by side in a panel a third of a page wide
 _TOP_MARK = "o"
 
 
@@ -38,7 +40,9 @@ def loss_curves(
     *,
     reference: tuple[str, float] | None = None,
 ) -> Axes:
-    """Draw the unexplained share of the gradients along fits: one thin line per run.
+    """Draw the unexplained share of the gradients along fits: one thin line per run, and medians.
+
+    Epochs are logarithmic: what decides happens in the first few.
 
     Args:
         axes: Where to draw.
@@ -51,11 +55,12 @@ def loss_curves(
         dash = "-" if index < len(DISCOUNT_COLORS) else "--"
         epochs = np.arange(1, table.shape[1] + 1)
         axes.plot(
-            epochs, table.T, color=color, lw=0.5, alpha=0.4 if len(table) > 1 else 1.0, ls=dash
+            epochs, table.T, color=color, lw=0.4, alpha=0.3 if len(table) > 1 else 1.0, ls=dash
         )
         axes.plot(epochs, np.median(table, axis=0), color=color, lw=1.4, ls=dash, label=name)
     if reference is not None:
         axes.axhline(reference[1], color=FIT_COLOR, lw=0.8, ls=":", label=reference[0])
+    axes.set_xscale("log")
     axes.set_xlabel("epoch")
     axes.set_ylabel("unexplained share of squared gradients")
     axes.set_ylim(bottom=0)
@@ -89,8 +94,10 @@ def owner_matrix(
     colors = mpl.colormaps[SEQUENTIAL_MAP].with_extremes(bad=NAN_COLOR)
     shown = np.ma.masked_invalid(table[order])
     image = axes.imshow(shown, cmap=colors, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-    names = [str(place) for place in range(table.shape[1])] if features is None else list(features)
-    _label(axes, "x", names)
+    if features is None:
+        _label(axes, "x", [str(place) for place in range(table.shape[1])], most=_MOST_NUMBERS)
+    else:
+        _label(axes, "x", list(features))
     _label(axes, "y", [str(place) for place in order])
     axes.set_xlabel("feature")
     axes.set_ylabel("subnetwork")
@@ -211,8 +218,9 @@ def activation_frequencies(
         )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("subnetwork, by frequency")
-    axes.set_ylabel("share of samples")
-    axes.legend()
+    axes.set_ylabel("share of samples that use it")
+    if dead.any():
+        axes.legend()
     return axes
 
 
@@ -277,8 +285,9 @@ def return_curves(
         subnetworks: Changes, (subnetworks, sizes), with intervals over episodes.
         nulls: Changes along random directions at the same places.
         along: Name of the horizontal axis.
-        linear_within: Draw larger changes than this by their logarithms; all are linear if not
-            given. Far out random directions ruin a policy, which hides everything near.
+        linear_within: Draw larger changes than this, or the nearest power of ten, by their
+            logarithms; all are linear if not given. Far out random directions ruin a policy, which
+            hides everything near.
         null_name: Name of the band.
     """
     places = np.asarray(sizes, float)
@@ -292,7 +301,7 @@ def return_curves(
         color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
         shown = np.isfinite(values[index])
         bars = np.nan_to_num(np.stack([values[index] - low[index], high[index] - values[index]]))
-        axes.errorbar(
+        drawn = axes.errorbar(
             places[shown],
             values[index][shown],
             yerr=bars[:, shown],
@@ -302,18 +311,21 @@ def return_curves(
             alpha=0.8,
             label="subnetworks" if index == 0 else None,
         )
+        for bar in drawn.lines[2]:
+            bar.set_alpha(0.3)
     axes.axhline(0, color=FIT_COLOR, lw=0.6)
     if linear_within is not None and linear_within > 0:
-        axes.set_yscale("symlog", linthresh=linear_within)
+        # A power of ten, so that no tick but 0 stands in the linear part.
+        axes.set_yscale("symlog", linthresh=10.0 ** round(math.log10(linear_within)))
     axes.set_xlabel(along)
     axes.set_ylabel("change of the return")
     axes.legend()
     return axes
 
 
-def _label(axes: Axes, which: str, names: Sequence[str]) -> None:
-    """Name rows or columns, where there are few enough to be read."""
-    step = -(-len(names) // _MOST_LABELS)
+def _label(axes: Axes, which: str, names: Sequence[str], most: int = _MOST_LABELS) -> None:
+    """Name rows or columns, or every so many of them where there are too many to be read."""
+    step = -(-len(names) // most)
     places = range(0, len(names), step)
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_ticks(list(places), [names[place] for place in places])

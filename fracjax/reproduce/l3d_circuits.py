@@ -24,7 +24,7 @@ from fracjax.learning.decomposition.feature_owners import feature_energy, owned_
 from fracjax.learning.decomposition.settings import FitSettings
 from fracjax.learning.decomposition.toy_models import circuits, square
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.l3d_rows import against_one_run, bounded, spread_row
+from fracjax.reproduce.l3d_rows import against_one_run, bounded, mean_interval, spread_row
 from fracjax.reproduce.l3d_toys import Fits, fit_toys, fitting, published_fraction, trained_toys
 from fracjax.reproduce.rows import Findings, Row, compare, describe
 
@@ -53,16 +53,27 @@ _CIRCUITS: Mapping[Size, Effort] = {
     "default": Effort(6, 1000),
     "full": Effort(16, 1000),
 }
+# Four processes of the published code decompose on their own, each on a quarter of the samples:
+# 8 updates per epoch, 8000 in all, which are 258 epochs here.
 _GROUPS: Mapping[Size, Effort] = {
     "quick": Effort(2, 40, (1, 5)),
-    "default": Effort(3, 300, (1, 5)),
-    "full": Effort(8, 1000, (1, 2, 3, 4, 5, 6, 7, 8)),
+    "default": Effort(4, 258, (1, 5)),
+    "full": Effort(16, 258, (1, 2, 3, 4, 5, 6, 7, 8)),
 }
 _SQUARES: Mapping[Size, Effort] = {
     "quick": Effort(2, 60, (3, 10)),
-    "default": Effort(3, 600, (3, 5, 10, 15)),
-    "full": Effort(8, 1000, (3, 5, 10, 15)),
+    "default": Effort(4, 258, (3, 5, 10, 15)),
+    "full": Effort(16, 258, (3, 5, 10, 15)),
 }
+# Errors depend on how far a target is trained: with 10 and 15 subnetworks they are a half above the
+# published ones at a loss of 4e-4, which 40 epochs at 1e-2 reach, and agree at 7e-5.
+_SQUARE_TARGETS: Mapping[Size, dict[str, float]] = {
+    "quick": {},
+    "default": {"num_epochs": 400, "learning_rate": 1e-3, "restarts": 1},
+    "full": {},
+}
+_GROUP_RATE = 0.05 / (1 - 0.95**6)  # share of samples in which a given group is on
+_DEAD = 0.01  # share of samples
 _SQUARE_ERRORS = {3: 0.551, 5: 0.369, 10: 0.086, 15: 0.033}
 
 
@@ -101,15 +112,14 @@ def _circuits(key: Key, size: Size) -> Findings:
         against_one_run(system, "pooled r of products with A", found.pooled, 0.916, _NOTEBOOK),
         spread_row(system, "pooled r², which is not r", found.pooled_squared),
         spread_row(system, "median r of one subnetwork", np.nanmedian(found.each, axis=1)),
-        spread_row(system, "ceiling: r of W_in W_out with A", found.ceiling),
-        bounded(
+        spread_row(system, "r of the network's own W_in W_out with A", found.ceiling),
+        compare(
             system,
-            "ceiling minus pooled r",
-            found.ceiling - found.pooled,
-            0.0,
-            "a decomposition knows no more of A than its network",
+            f"pooled r minus that of the network, {len(found.pooled)} runs",
+            mean_interval(found.pooled - found.ceiling)[:2],
+            (0.0, 0.0, "expected: subnetworks tell of A what their network knows"),
         ),
-        describe(system, "seconds per seed, all at once", (fits.seconds, 0.0)),
+        describe(system, "CPU seconds per seed, all at once", (fits.seconds, 0.0)),
     ]
     curves = {"the code's divergence": fits, "true MSE": plain}
     best = int(np.argmax(owners))
@@ -118,7 +128,10 @@ def _circuits(key: Key, size: Size) -> Findings:
 
 
 def _groups(key: Key, size: Size) -> Findings:
-    """Six groups of five inputs that are on together: one live subnetwork each, at any rank."""
+    """Six groups of five inputs that are on together: one owner each, at any rank.
+
+    With the code's normalisation: directions of length 1 leave .01 less unexplained.
+    """
     effort, model = _GROUPS[size], circuits(30, 10, group=5)
     keys = jax.random.split(key, effort.seeds)
     toys = trained_toys(model, keys, size)
@@ -129,6 +142,7 @@ def _groups(key: Key, size: Size) -> Findings:
             ranks=rank,
             divergence=detached_product,
             fraction=published_fraction(10),
+            norm="published",
         )
         fits[rank] = fit_toys(model, toys.params, keys, fitting(settings, effort.epochs))
         rows += _group_rows(rank, fits[rank])
@@ -145,30 +159,47 @@ def _groups(key: Key, size: Size) -> Findings:
 
 
 def _group_rows(rank: int, fits: Fits) -> list[Row]:
-    """How many groups have exactly one live subnetwork; a live one is used in 1 % of samples."""
+    """How many groups have exactly one owner, used in half of their samples or more.
+
+    More projections are kept than groups are on, so that subnetworks beyond the owners get a few.
+    """
     system = f"TMCS in groups of 5, rank {rank}"
     published = {1: 0.145, 2: 0.143, 3: 0.146, 4: 0.146, 5: 0.147, 6: 0.146, 7: 0.318, 8: 0.257}
     energy = np.stack(
         [feature_energy(jnp.asarray(each)) for each in fits.found.subnetworks["encoder"]]
     )
     groups = energy.reshape(*energy.shape[:2], -1, 5).sum(axis=3)
-    alive = fits.found.frequency > 0.01
+    count = groups.shape[2]
+    owners = fits.found.frequency > _GROUP_RATE / 2
     owned = np.argmax(groups, axis=2)
     single = np.array(
         [
-            sum(int(np.sum(keep & (own == group)) == 1) for group in range(groups.shape[2]))
-            for own, keep in zip(owned, alive, strict=True)
+            sum(int(np.sum(keep & (own == group)) == 1) for group in range(count))
+            for own, keep in zip(owned, owners, strict=True)
         ],
         float,
     )
     purity = np.array(
-        [each.max(axis=1)[keep].mean() for each, keep in zip(groups, alive, strict=True)]
+        [each.max(axis=1)[keep].mean() for each, keep in zip(groups, owners, strict=True)]
     )
+    unused = np.sum(fits.found.frequency <= _DEAD, axis=1).astype(float)
     return [
         against_one_run(system, "unexplained share", fits.error, published[rank], _CURVES),
-        spread_row(system, "groups of 6 with exactly one live subnetwork", single),
-        spread_row(system, "live subnetworks of 10", alive.sum(axis=1).astype(float)),
-        spread_row(system, "encoder energy of a live subnetwork in its group", purity),
+        bounded(
+            system,
+            f"groups of {count} with exactly one owner",
+            single,
+            float(count),
+            "L3D's text: one subnetwork for each group",
+        ),
+        bounded(
+            system,
+            f"subnetworks of 10 that at most {_DEAD:.0%} of samples use",
+            unused,
+            10.0 - count,
+            "L3D's text: those beyond one per group are never active at the end",
+        ),
+        spread_row(system, "encoder energy of an owner in its group", purity),
     ]
 
 
@@ -176,14 +207,13 @@ def _squares(key: Key, size: Size) -> Findings:
     """Squares: the error falls as subnetworks are added, as a sample may use more of them."""
     effort, model = _SQUARES[size], square()
     keys = jax.random.split(key, effort.seeds)
-    toys = trained_toys(model, keys, size)
+    toys = trained_toys(model, keys, size, **_SQUARE_TARGETS[size])
     fits, rows = {}, [spread_row("x → x², targets", "mean squared error", toys.loss)]
     for count in effort.choices:
         settings = FitSettings(
             num_subnetworks=count,
             divergence=detached_product,
             fraction=published_fraction(count),
-            warm_epochs=max(1, effort.epochs // 100) + 1,
         )
         fits[count] = fit_toys(model, toys.params, keys, fitting(settings, effort.epochs))
         published = _SQUARE_ERRORS[count]
@@ -249,6 +279,7 @@ def _draw_circuits(
             np.sqrt(np.asarray(feature_energy(jnp.asarray(products)))),
             label="|cos| of product and one input",
         )
+        right.set_xlabel("input")
         figure.colorbar(image, ax=right)
     return figure
 
@@ -269,8 +300,9 @@ def _draw_groups(fits: Mapping[int, Fits]) -> Any:
         image = decomposition.owner_matrix(
             middle, groups, label=f"|cos| of encoder and group, rank {max(fits)}"
         )
+        middle.set_xlabel("group")
         figure.colorbar(image, ax=middle)
-        decomposition.activation_frequencies(right, last.frequency[0], threshold=0.01)
+        decomposition.activation_frequencies(right, last.frequency[0], threshold=_DEAD)
     return figure
 
 
@@ -287,6 +319,7 @@ def _draw_squares(fits: Mapping[int, Fits]) -> Any:
         kernels = jnp.asarray(fits[max(fits)].found.subnetworks[0]["kernel"][0])
         cosines = np.sqrt(np.asarray(feature_energy(kernels)))
         image = decomposition.owner_matrix(right, cosines, label="|cos| of first kernel and input")
+        right.set_xlabel("input")
         figure.colorbar(image, ax=right)
     return figure
 

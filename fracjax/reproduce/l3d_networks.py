@@ -234,8 +234,8 @@ def _transformer(key: Key, size: Size) -> Findings:
         return _examined(task, key, settings, source.num_dialects)
 
     keys = jax.random.split(key, effort.seeds)
-    trained, *_ = timed(lambda keys: jax.lax.map(train, keys), keys)
-    found, seconds, _ = timed(
+    trained, _ = timed(lambda keys: jax.lax.map(train, keys), keys)
+    found, seconds = timed(
         lambda params, keys: jax.lax.map(lambda row: one(*row), (params, keys)),
         trained.params,
         keys,
@@ -258,7 +258,7 @@ def _transformer(key: Key, size: Size) -> Findings:
             below=True,
         ),
         *_rows(system, found, "dialect", size),
-        describe(system, "seconds per network to decompose", (seconds / effort.seeds, 0.0)),
+        describe(system, "CPU seconds per network to decompose", (seconds / effort.seeds, 0.0)),
     ]
     names = [f"w{word}" for word in range(source.num_words)]
     names += [f"D{dialect}" for dialect in range(source.num_dialects)]
@@ -291,8 +291,8 @@ def _convolutions(key: Key, size: Size) -> Findings:
         return _examined(task, key, settings, network.num_classes) | {"accuracy": accuracy}
 
     keys = jax.random.split(key, effort.seeds)
-    trained, *_ = timed(lambda keys: jax.lax.map(train, keys), keys)
-    found, seconds, _ = timed(
+    trained, _ = timed(lambda keys: jax.lax.map(train, keys), keys)
+    found, seconds = timed(
         lambda params, keys: jax.lax.map(lambda row: one(*row), (params, keys)),
         trained.params,
         keys,
@@ -307,7 +307,7 @@ def _convolutions(key: Key, size: Size) -> Findings:
             "a network worth decomposing; chance is .1",
         ),
         *_rows(system, found, "digit", size),
-        describe(system, "seconds per network to decompose", (seconds / effort.seeds, 0.0)),
+        describe(system, "CPU seconds per network to decompose", (seconds / effort.seeds, 0.0)),
     ]
     names = [str(digit) for digit in range(10)]
     draw = functools.partial(_draw, found, names, names)

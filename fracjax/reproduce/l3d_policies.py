@@ -113,7 +113,7 @@ def _policy(key: Key, size: Size, *, name: str) -> list[Row] | Findings:
         ),
         effort.epochs,
     )
-    found, seconds, _ = timed(
+    found, seconds = timed(
         lambda params, inputs, key: decompose(apply, params, inputs, key, settings),
         policy.params,
         inputs,
@@ -199,7 +199,7 @@ def _policy(key: Key, size: Size, *, name: str) -> list[Row] | Findings:
         ),
         *_output_rows(system, distances[:count][alive], distances[count:]),
         *_return_rows(system, moved, alive),
-        describe(system, "seconds to decompose", (seconds, 0.0)),
+        describe(system, "CPU seconds to decompose", (seconds, 0.0)),
     ]
     draw = functools.partial(_draw, found, moved, alive)
     return Findings(rows, {f"l3d-policy-{name.replace('_', '-')}": draw})

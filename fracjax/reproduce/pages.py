@@ -62,7 +62,7 @@ def _compared(rows: Sequence[Row]) -> list[str]:
             row.quantity,
             with_error(row.value, (row.high - row.low) / 2),
             with_error(row.reference, row.uncertainty),
-            f"{row.z:+.1f}" + ("" if row.agrees else " (misses)"),
+            (f"{row.z:+.1f}" if math.isfinite(row.z) else "") + ("" if row.agrees else " (misses)"),
             row.source,
         )
         for row in rows

@@ -18,7 +18,7 @@ def test_there_are_results():
     present = {folder.name for folder in FOLDERS}
     chaos = {"fractal", "remedies", "robustness"}
     paths = {"ladder", "diffusion", "langevin", "plasticity"}
-    assert chaos | paths | {"flossing", "twofactor", "trainability", "gravity"} <= present
+    assert chaos | paths | {"flossing", "twofactor", "trainability", "gravity", "l3d"} <= present
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

@@ -1,6 +1,7 @@
 """What the decomposition experiment finds, and what its rows would not let pass."""
 
 import math
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from fracjax.reproduce import l3d_circuits, l3d_networks, l3d_policies, l3d_rows, l3d_superposition
 from fracjax.reproduce.l3d import PARTS
-from fracjax.reproduce.l3d_toys import published_fraction
+from fracjax.reproduce.l3d_toys import Fits, published_fraction
 from fracjax.reproduce.rows import Findings
 
 KEY = jax.random.key(0)
@@ -74,6 +75,25 @@ def test_squares_are_held_to_thirty_per_cent():
     assert near.agrees
     assert not far.agrees
     assert "mean share 0.661" in near.quantity
+
+
+def test_groups_want_one_owner_each_and_the_rest_unused():
+    """Six groups of five inputs; a group is on in .19 of the samples."""
+
+    def rows(frequency):
+        encoder = np.zeros((3, 10, 30, 2))
+        for subnetwork in range(10):
+            encoder[:, subnetwork, 5 * (subnetwork % 6) : 5 * (subnetwork % 6) + 5] = 1
+        found = SimpleNamespace(
+            subnetworks={"encoder": encoder}, frequency=np.array([frequency] * 3)
+        )
+        fits = Fits(found, np.array([0.14, 0.145, 0.15]), 1.0)
+        return [row.agrees for row in compared(l3d_circuits._group_rows(1, fits))]
+
+    owners = [0.16] * 6
+    assert rows([*owners, 0.0, 0.0, 0.0, 0.0]) == [True, True, True]
+    assert rows([*owners, 0.05, 0.0, 0.0, 0.0]) == [True, True, False]
+    assert rows([*owners, 0.12, 0.0, 0.0, 0.0]) == [True, False, False]
 
 
 def test_classes_share_what_is_used():

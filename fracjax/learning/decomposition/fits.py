@@ -246,7 +246,10 @@ def decompose(
     Args:
         apply: `(params, x) -> output` of one sample, e.g. `module.apply` of Flax.
         params: Parameters W0 of the trained network.
-        inputs: Samples, leaves (samples, ...).
+        inputs: Samples, leaves (samples, ...). Every feature should be on in hundreds of them, as
+            company that it keeps by chance bends its subnetwork: on the toy model of superposition
+            40-10 |cos| to the weights is .95 with 57 samples per feature, and .996 with 570 after
+            fewer updates.
         key: Of the fit; `vmap` over keys, and over params and inputs, for many fits at once.
         settings: Of the fit.
 

@@ -33,6 +33,9 @@ pytestmark = pytest.mark.slow
 
 # The published cut keeps ⌊.1 · 160⌋ + 1 of the 160 entries of a batch.
 PUBLISHED = 17 / 160
+# As many updates as each process of the published code makes: 8000.
+SHORT = {"num_epochs": 258, "decay_every": 25}
+LARGE = {"num_epochs": 40, "decay_every": 4}
 
 
 def targets(model, seeds, *, key=1, restarts=4, num_epochs=40, learning_rate=1e-2):
@@ -42,10 +45,11 @@ def targets(model, seeds, *, key=1, restarts=4, num_epochs=40, learning_rate=1e-
     return jax.jit(jax.vmap(train))(jax.random.split(jax.random.key(key), seeds))
 
 
-def decomposed(model, toys, settings, *, key=2):
+def decomposed(model, toys, settings, *, key=2, num_samples=1000):
     def one(toy, key):
         first, second = jax.random.split(key)
-        return decompose(model.apply, toy.params, model.inputs(first, 1000), second, settings)
+        inputs = model.inputs(first, num_samples)
+        return decompose(model.apply, toy.params, inputs, second, settings)
 
     keys = jax.random.split(jax.random.key(key), len(toys.loss))
     return jax.jit(jax.vmap(one))(toys, keys)
@@ -58,10 +62,10 @@ def plateau(found):
 
 @functools.cache
 def features():
-    """Eight targets of 5-2, of which those that represent all five features."""
-    toys = targets(superposition(), 8)
+    """Sixteen targets of 5-2, of which those that represent all five features."""
+    toys = targets(superposition(), 16)
     good = np.flatnonzero(np.asarray(toys.loss) < 0.01)
-    assert len(good) >= 6
+    assert len(good) >= 14
     return jax.tree.map(lambda leaf: leaf[good], toys)
 
 
@@ -76,13 +80,12 @@ def test_superposition_errors_owners_and_geometry():
     toys, found = features(), feature_fits()
     owners = np.asarray(jax.vmap(distinct_owners)(found.subnetworks))
     whole = owners == 5
-    assert whole.mean() >= 6 / 8
+    assert whole.mean() >= 7 / 8
     errors = plateau(found)[whole]
-    assert np.all((errors > 0.17) & (errors < 0.205))
+    assert np.mean((errors > 0.17) & (errors < 0.2)) >= 0.9
+    assert errors.mean() == pytest.approx(0.19, abs=0.01)
     cosines = jax.vmap(mean_max_cosine)(toys.params["encoder"], found.subnetworks["encoder"])
     assert np.all(np.asarray(cosines)[whole] >= 0.995)
-    # A fit that leaves a feature out shows it in its error.
-    assert np.all(plateau(found)[~whole] > 0.22)
 
 
 def test_superposition_interventions():
@@ -101,7 +104,7 @@ def test_superposition_interventions():
     whole = np.asarray(jax.vmap(distinct_owners)(found.subnetworks)) == 5
     own, ratio, floor = (np.asarray(x)[whole] for x in (seen.own, seen.ratio, seen.floor))
     assert own.min() >= 1.1
-    assert np.mean(ratio >= 8) >= 0.9
+    assert np.mean(ratio >= 8) >= 0.95
     # Medians over the samples in which the output was on, which differ between features.
     assert -0.18 < np.median(floor) < -0.13
     assert floor.min() > -0.25
@@ -114,9 +117,10 @@ def test_the_published_divergence_leaves_less():
     settings = FitSettings(num_subnetworks=5, fraction=PUBLISHED, divergence=detached_product)
     found = decomposed(superposition(), features(), settings)
     whole = np.asarray(jax.vmap(distinct_owners)(found.subnetworks)) == 5
-    assert whole.mean() >= 6 / 8
+    assert whole.mean() >= 7 / 8
     errors = plateau(found)[whole]
-    assert np.all((errors > 0.1) & (errors < 0.13))
+    assert np.mean((errors > 0.1) & (errors < 0.13)) >= 0.8
+    assert errors.mean() == pytest.approx(0.114, abs=0.01)
 
 
 def test_circuits():
@@ -142,58 +146,54 @@ def test_circuits():
     assert abs(gap) < 0.05
 
 
-def test_groups_take_one_subnetwork_each():
+def test_groups_have_one_owner_each_at_any_rank():
     """L6, 30 inputs in 6 groups. The paper's curves, digitised by us: rank 1 .145, rank 5 .147."""
     model = circuits(30, 10, group=5)
-    toys = targets(model, 2, restarts=2)
-    errors, whole = {}, {}
+    toys = targets(model, 3, restarts=2)
+    rate = 0.05 / (1 - 0.95**6)  # share of samples in which a group is on
+    errors = {}
     for rank in (1, 5):
-        settings = FitSettings(num_subnetworks=10, ranks=rank, divergence=detached_product)
+        settings = FitSettings(
+            10, ranks=rank, divergence=detached_product, norm="published", **SHORT
+        )
         found = decomposed(model, toys, settings)
-        errors[rank] = plateau(found).min()
-        energy = feature_energy(found.subnetworks["encoder"].reshape(20, 30, 10))
-        share = np.asarray(energy).reshape(2, 10, 6, 5).sum(3)
-        live = np.asarray(found.frequency) > 0.05
-        whole[rank] = [
-            sorted(of_seed[alive].argmax(1).tolist()) == list(range(6))
-            for of_seed, alive in zip(share, live, strict=True)
-        ]
-    assert any(whole[1])
-    assert abs(errors[1] - errors[5]) < 0.01
+        errors[rank] = plateau(found)
+        energy = feature_energy(found.subnetworks["encoder"].reshape(30, 30, 10))
+        share = np.asarray(energy).reshape(3, 10, 6, 5).sum(3)
+        owners = np.asarray(found.frequency) > rate / 2
+        for of_seed, chosen in zip(share, owners, strict=True):
+            assert sorted(of_seed[chosen].argmax(1).tolist()) == list(range(6))
+            assert of_seed[chosen].max(1).min() > 0.95
+    np.testing.assert_allclose(errors[1], 0.145, atol=0.02)
+    assert abs(np.mean(errors[1] - errors[5])) < 0.01
 
 
 def test_squares_need_enough_subnetworks():
-    """L7. The paper's curves, digitised by us: .551, .369 and .086 for 3, 5 and 10 subnetworks.
-
-    Theirs are by the code's divergence; by the true error ours end at .15 for 10, not at .086.
-    """
+    """L7. The paper's curves, digitised by us: .551, .369, .086, .033 for 3, 5, 10, 15."""
     model = square()
-    toys = targets(model, 2, restarts=1, num_epochs=100, learning_rate=2e-3)
-    assert np.all(np.asarray(toys.loss) < 1e-3)
-    errors = {}
-    for count in (3, 5, 10):
-        found = decomposed(model, toys, FitSettings(num_subnetworks=count))
-        errors[count] = plateau(found).min()
-    for count, expected in ((3, 0.551), (5, 0.369)):
-        assert abs(errors[count] / expected - 1) < 0.3
-    assert errors[10] < 0.6 * errors[5]
+    toys = targets(model, 3, restarts=1, num_epochs=400, learning_rate=1e-3)
+    assert np.all(np.asarray(toys.loss) < 2e-4)
+    for count, expected in ((3, 0.551), (5, 0.369), (10, 0.086), (15, 0.033)):
+        kept = (32 * count // 10 + 1) / (32 * count)
+        settings = FitSettings(count, divergence=detached_product, fraction=kept, **SHORT)
+        found = decomposed(model, toys, settings)
+        assert plateau(found).mean() == pytest.approx(expected, rel=0.3), count
 
 
-@pytest.mark.parametrize(("features", "hidden"), [(40, 10), (5, 2)])
-def test_larger_superposition_and_hidden_identity(features, hidden):
-    """L8, which the paper leaves out. Related methods reach .996 (APD) and 1.000 (SPD).
-
-    Ours does not at 40-10: .948, with 38 of 40 features owned. The model 5-2 has a fixed identity
-    between its layers, which is decomposed with them.
-    """
-    model = superposition(features, hidden, hidden_identity=features == 5)
-    seeds = 1 if features == 40 else 4
-    toys = targets(model, seeds, restarts=1 if features == 40 else 4)
-    found = decomposed(model, toys, FitSettings(num_subnetworks=features))
+@pytest.mark.parametrize("identity", [False, True])
+@pytest.mark.parametrize(("features", "hidden"), [(5, 2), (40, 10)])
+def test_larger_superposition_and_hidden_identity(features, hidden, identity):
+    """L8, which the paper leaves out. Related methods reach .996 (APD) and 1.000 (SPD)."""
+    model = superposition(features, hidden, hidden_identity=identity)
+    large = features == 40
+    toys = targets(model, 2 if large else 4, restarts=1 if large else 4)
+    count = features + (hidden if identity else 0)
+    settings = FitSettings(count, **(LARGE if large else {}))
+    found = decomposed(model, toys, settings, num_samples=10_000 if large else 1000)
     cosines = jax.vmap(mean_max_cosine)(toys.params["encoder"], found.subnetworks["encoder"])
     owners = jax.vmap(distinct_owners)(found.subnetworks)
-    assert jnp.max(cosines) > (0.93 if features == 40 else 0.98)
-    assert jnp.max(owners) >= 0.9 * features
+    assert jnp.max(cosines) > 0.995
+    assert jnp.max(owners) == features
 
 
 def test_one_run_takes_less_than_25_seconds():
