@@ -76,7 +76,7 @@ def zoom_frames(
         num_points: Points along each axis of a frame.
         progressive: Whether coarse pictures come first.
         picture_set: Also estimate the box-counting dimension of a set that the picture shows,
-            see `fracjax.landscapes.pixel_sets.picture_dimension`.
+            see `fracjax.landscapes.refinement.pixel_sets.picture_dimension`.
         level: Of `picture_set`, and of a `centre` on the boundary.
         chunk_size: Points that one device evaluates together; chosen from the size of `params`
             if not given.
