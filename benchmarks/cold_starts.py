@@ -29,11 +29,12 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from command_line import options, show, with_rounds, write
 from interleaved import spread
-from work_precision import show, write
 
 __all__ = ["Call", "calls", "covered", "import_seconds"]
 
+ROUNDS = (3, 1)  # usually, and when quick
 _IMPORT = re.compile(r"^import time:\s+(\d+) \|\s+\d+ \|", re.MULTILINE)
 _EVENTS = {
     "tracing": ("jaxpr_trace_duration", "jaxpr_to_mlir_module_duration"),
@@ -111,18 +112,11 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="one round, and only some calls")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers there")
-    parser.add_argument("--repeats", type=int, help="rounds (default 3, quick 1)")
+    parser = options(__doc__, ROUNDS)
     parser.add_argument(
         "--only", type=lambda text: text.split(","), help="calls that contain one of these texts"
     )
-    arguments = parser.parse_args()
-    if arguments.repeats is None:
-        arguments.repeats = 1 if arguments.quick else 3
+    arguments = with_rounds(parser.parse_args(), ROUNDS)
     if arguments.only is None:
         arguments.only = ["info", "scan pendulum"] if arguments.quick else [""]
     return arguments

@@ -9,7 +9,17 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["SOURCES", "TARGETS", "Comparison", "Source", "Target", "extract", "on_cpu", "verdict"]
+__all__ = [
+    "SOURCES",
+    "TARGETS",
+    "Comparison",
+    "Source",
+    "Target",
+    "bound_of",
+    "extract",
+    "judged",
+    "verdict",
+]
 
 Rows = Iterable[tuple[str, Sequence[Mapping[str, Any]]]]
 THEIRS = "peer / ours"
@@ -277,7 +287,24 @@ def _read(one: Source, record: Mapping[str, Any]) -> Iterator[Comparison]:
             yield Comparison(one.script, problem, ours, one.peer or way, one.of, ratio)
 
 
-def on_cpu(record: Mapping[str, Any]) -> bool:
+def judged(
+    script: str, record: Mapping[str, Any], *, provisional: bool
+) -> list[tuple[Comparison, str, str]]:
+    """All ratios of a script's record, each with its target and its `verdict`."""
+    found = extract(script, record)
+    return [
+        (each, *verdict(each, found, cpu=_on_cpu(record), provisional=provisional))
+        for each in found
+    ]
+
+
+def bound_of(script: str) -> float:
+    """The bound of a script that has one target."""
+    (only,) = (target.bound for target in TARGETS if target.script == script)
+    return only
+
+
+def _on_cpu(record: Mapping[str, Any]) -> bool:
     """Whether a script's record says that JAX ran on a CPU."""
     return all("cpu" in str(kind).lower() for kind in record["machine"]["jax_devices"])
 

@@ -9,29 +9,26 @@ where a method is re-orthogonalised, and the ghosts of it are counted. (density)
 iterations, ours next to PyHessian and hessian-eigenthings; the mean eigenvalue must agree. Runs
 alternate; ratios are taken within a round.
 
-PyHessian 0.1 calls `torch.eig`, which PyTorch removed; it is put back while PyHessian runs.
-
     pip install torch matfree pyhessian hessian-eigenthings
     python benchmarks/curvature.py
     python benchmarks/curvature.py --quick --only product --json PATH
 """
 
 import argparse
-import contextlib
 import functools
 import importlib
 import itertools
 import math
-from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from command_line import announced, options, with_rounds
-from interleaved import SHORTEST, best_threads, compiled, interleaved, ratios, spread
-from work_precision import show, write
+from command_line import announced, options, show, some_of, with_rounds, write
+from comparisons import bound_of
+from curvature_peers import Runs, densities_there, lanczos_there, products_there
+from interleaved import SHORTEST, compiled, finished, interleaved, ratios, spread
 
 from fracjax.curvature import hessian, lanczos, spectral_density, spectral_mean
 from fracjax.curvature.operators import flat_operator
@@ -40,16 +37,14 @@ PEERS = ("torch", "matfree", "hessian_eigenthings", "pyhessian")
 PARTS = ("product", "lanczos", "density")
 SHAPES = {100_000: (784, 120, 40, 10), 1_000_000: (784, 715, 600, 10)}
 KEY = jax.random.key(0)
+LOOP = 20  # gradients or products in a loop
 ROUNDS = (5, 2)  # usually, and when quick
 AGREES = 1e-3  # relative difference of eigenvalues between packages
-Runs = dict[str, Callable[[], object]]
 
 
 def main() -> None:
     arguments = parse()
     host, modules, versions = announced(PEERS)
-    if "torch" not in modules:
-        print("PyTorch: not installed")
     result: dict[str, Any] = {"machine": host, "packages": versions}
     parts = {"product": product_part, "lanczos": lanczos_part, "density": density_part}
     for part in arguments.only:
@@ -60,23 +55,18 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = options(__doc__, ROUNDS)
-    parser.add_argument("--only", type=lambda text: text.split(","), default=list(PARTS))
+    parser.add_argument("--only", type=some_of(PARTS), default=list(PARTS), help=",".join(PARTS))
     parser.add_argument(
         "--sizes",
-        type=lambda text: [int(part) for part in text.split(",")],
+        type=some_of(SHAPES),
         default=list(SHAPES),
-        help=f"about how many parameters lanczos has: some of {list(SHAPES)}",
+        help=f"about how many parameters lanczos has: {','.join(map(str, SHAPES))}",
     )
-    arguments = parser.parse_args()
-    if unknown := set(arguments.sizes) - set(SHAPES):
-        parser.error(f"--sizes must name some of {list(SHAPES)}, but names {sorted(unknown)}")
-    if unknown := set(arguments.only) - set(PARTS):
-        parser.error(f"--only must name some of {PARTS}, but names {sorted(unknown)}")
-    return with_rounds(arguments, ROUNDS)
+    return with_rounds(parser.parse_args(), ROUNDS)
 
 
 class Problem:
-    """A network, its data, and its loss, for both frameworks."""
+    """A network and its data, the same for both frameworks."""
 
     def __init__(self, sizes: tuple[int, ...], batch: int) -> None:
         draws = np.random.default_rng(0)
@@ -103,21 +93,6 @@ class Problem:
         sizes = "-".join(map(str, self.sizes))
         return f"tanh {sizes}, {self.size} parameters, batch of {self.batch}"
 
-    def torch_model(self, torch: ModuleType) -> Any:
-        """The same network for PyTorch."""
-        layers: list[Any] = []
-        for layer in self.params:
-            linear = torch.nn.Linear(*layer["kernel"].shape)
-            with torch.no_grad():
-                linear.weight.copy_(torch.tensor(layer["kernel"].T.copy()))
-                linear.bias.copy_(torch.tensor(layer["bias"]))
-            layers += [linear, torch.nn.Tanh()]
-        return torch.nn.Sequential(*layers[:-1])
-
-    def torch_data(self, torch: ModuleType) -> tuple[Any, Any]:
-        """The same data for PyTorch."""
-        return torch.tensor(self.data[0]), torch.tensor(self.data[1], dtype=torch.long)
-
 
 def loss(params: list, batch: tuple) -> jax.Array:
     hidden, labels = batch
@@ -126,10 +101,6 @@ def loss(params: list, batch: tuple) -> jax.Array:
     logits = hidden @ params[-1]["kernel"] + params[-1]["bias"]
     chosen = jnp.take_along_axis(logits, labels[:, None], 1)[:, 0]
     return jnp.mean(jax.nn.logsumexp(logits, axis=1) - chosen)
-
-
-def finish(program: Callable, *arguments: object) -> object:
-    return jax.block_until_ready(program(*arguments))
 
 
 def product_part(modules: dict[str, ModuleType], arguments: argparse.Namespace) -> dict[str, list]:
@@ -145,13 +116,13 @@ def product_part(modules: dict[str, ModuleType], arguments: argparse.Namespace) 
     rows = []
     for sizes, batch in shapes:
         problem = Problem(sizes, batch)
-        runs, steps = products_here(problem), 20
+        runs = products_here(problem)
         if "torch" in modules:
             runs |= products_there(modules["torch"], problem)
         seconds = interleaved(runs, arguments.repeats, shortest=SHORTEST)
         for name, times in seconds.items():
             if "loop" in name:
-                seconds[name] = [value / steps for value in times]
+                seconds[name] = [value / LOOP for value in times]
         own = {
             "one product": "one gradient",
             "product in a loop": "gradient in a loop",
@@ -168,11 +139,11 @@ def product_part(modules: dict[str, ModuleType], arguments: argparse.Namespace) 
             }
             for name in seconds
         ]
-    show("Hessian-vector product over gradient (target 3)", rows)
+    show(f"Hessian-vector product over gradient (target {bound_of('curvature'):g})", rows)
     return {"rows": rows}
 
 
-def products_here(problem: Problem, steps: int = 20) -> Runs:
+def products_here(problem: Problem) -> Runs:
     params, data = problem.arrays()
     direction = jax.tree.map(lambda leaf: jnp.ones_like(leaf) / problem.size**0.5, params)
 
@@ -181,7 +152,7 @@ def products_here(problem: Problem, steps: int = 20) -> Runs:
             slope = jax.grad(loss)(params, data)
             return jax.tree.map(lambda p, g: p - 1e-6 * g, params, slope), None
 
-        return jax.lax.scan(step, params, length=steps)[0]
+        return jax.lax.scan(step, params, length=LOOP)[0]
 
     def products(params: list, data: tuple, direction: list) -> list:
         product = hessian(loss, params, data).linear_map()
@@ -189,7 +160,7 @@ def products_here(problem: Problem, steps: int = 20) -> Runs:
         def step(vector: list, _: None) -> tuple[list, None]:
             return jax.tree.map(lambda v, p: v + 1e-6 * p, vector, product(vector)), None
 
-        return jax.lax.scan(step, direction, length=steps)[0]
+        return jax.lax.scan(step, direction, length=LOOP)[0]
 
     def one(params: list, data: tuple, direction: list) -> list:
         return hessian(loss, params, data)(direction)
@@ -201,25 +172,9 @@ def products_here(problem: Problem, steps: int = 20) -> Runs:
         ("gradient in a loop", gradients, (params, data)),
         ("product in a loop", products, (params, data, direction)),
     ):
-        runs[name] = functools.partial(finish, compiled(function, *inputs)[0], *inputs)
+        runs[name] = functools.partial(finished, compiled(function, *inputs)[0], *inputs)
         runs[name]()
     return runs
-
-
-def products_there(torch: ModuleType, problem: Problem) -> Runs:
-    model, (images, labels) = problem.torch_model(torch), problem.torch_data(torch)
-    parts = list(model.parameters())
-    directions = [torch.ones_like(part) / problem.size**0.5 for part in parts]
-
-    def gradient(*, create_graph: bool = False) -> Any:
-        value = torch.nn.functional.cross_entropy(model(images), labels)
-        return torch.autograd.grad(value, parts, create_graph=create_graph)
-
-    def product() -> Any:
-        return torch.autograd.grad(gradient(create_graph=True), parts, directions)
-
-    best_threads(torch, product)
-    return {"PyTorch gradient": gradient, "PyTorch product": product}
 
 
 def lanczos_part(modules: dict[str, ModuleType], arguments: argparse.Namespace) -> dict[str, list]:
@@ -228,10 +183,11 @@ def lanczos_part(modules: dict[str, ModuleType], arguments: argparse.Namespace) 
     steps, rows = (30 if arguments.quick else 100), []
     for sizes in chosen:
         problem = Problem(sizes, 32)
-        values: dict[str, np.ndarray] = {}
-        runs, first = lanczos_here(modules, problem, steps, values)
+        start = jax.random.normal(KEY, (problem.size,))
+        runs, values, first = lanczos_here(modules, problem, start, steps)
         if "torch" in modules:
-            runs |= lanczos_there(modules, problem, steps, values)
+            theirs, found = lanczos_there(modules, problem, np.array(start), steps)
+            runs, values = runs | theirs, values | found
         seconds = interleaved(runs, arguments.repeats)
         largest = values["fracjax"].max()
         for name, found in values.items():
@@ -256,10 +212,10 @@ def lanczos_part(modules: dict[str, ModuleType], arguments: argparse.Namespace) 
 
 
 def lanczos_here(
-    modules: dict[str, ModuleType], problem: Problem, steps: int, values: dict[str, np.ndarray]
-) -> tuple[Runs, dict[str, tuple[float, float]]]:
+    modules: dict[str, ModuleType], problem: Problem, start: jax.Array, steps: int
+) -> tuple[Runs, dict[str, np.ndarray], dict[str, tuple[float, float | None]]]:
+    """Ours and matfree's: runs, eigenvalues, seconds of compilation and megabytes of scratch."""
     params, data = problem.arrays()
-    start = jax.random.normal(KEY, (problem.size,))
 
     def ours(params: list, data: tuple, start: jax.Array, *, keep_basis: bool) -> jax.Array:
         apply, *_ = flat_operator(hessian(loss, params, data))
@@ -282,76 +238,13 @@ def lanczos_here(
         functions["matfree, full"] = functools.partial(theirs, reortho="full")
         functions["matfree, none"] = functools.partial(theirs, reortho="none")
     runs: Runs = {}
-    first = {}
+    values, first = {}, {}
     for name, function in functions.items():
         program, seconds, scratch = compiled(function, params, data, start)
         first[name] = (seconds, None if scratch is None else scratch / 1e6)
-        runs[name] = functools.partial(finish, program, params, data, start)
+        runs[name] = functools.partial(finished, program, params, data, start)
         values[name] = np.linalg.eigvalsh(np.asarray(runs[name](), np.float64))
-    return runs, first
-
-
-def lanczos_there(
-    modules: dict[str, ModuleType], problem: Problem, steps: int, values: dict[str, np.ndarray]
-) -> Runs:
-    torch = modules["torch"]
-    products_there(torch, problem)  # settles the number of threads
-    runs: Runs = {}
-    if "hessian_eigenthings" in modules:
-        package = modules["hessian_eigenthings"]
-        operator = torch_operator(package, torch, problem)
-        start = torch.tensor(np.asarray(jax.random.normal(KEY, (problem.size,))))
-
-        def eigenthings() -> Any:
-            return package.lanczos_tridiagonal(operator, start, steps, reorthogonalize=True)
-
-        found = eigenthings()
-        beside = np.diag(found.betas.numpy()[: steps - 1].astype(float), 1)
-        matrix = np.diag(found.alphas.numpy().astype(float)) + beside + beside.T
-        values["hessian-eigenthings"] = np.linalg.eigvalsh(matrix)
-        runs["hessian-eigenthings"] = eigenthings
-    if "pyhessian" in modules:
-        computer = torch_hessian(modules, problem)
-
-        def pyhessian() -> Any:
-            with restored_eig(torch):
-                return computer.density(iter=steps, n_v=1)
-
-        values["PyHessian"] = np.array(pyhessian()[0][0], float)
-        runs["PyHessian"] = pyhessian
-    return runs
-
-
-def torch_operator(package: ModuleType, torch: ModuleType, problem: Problem) -> Any:
-    batch = problem.torch_data(torch)
-    criterion = package.supervised_loss(torch.nn.functional.cross_entropy)
-    return package.HessianOperator(problem.torch_model(torch), [batch], criterion)
-
-
-def torch_hessian(modules: dict[str, ModuleType], problem: Problem) -> Any:
-    torch = modules["torch"]
-    data = problem.torch_data(torch)
-    criterion = torch.nn.functional.cross_entropy
-    return modules["pyhessian"].hessian(
-        problem.torch_model(torch), criterion, data=data, cuda=False
-    )
-
-
-@contextlib.contextmanager
-def restored_eig(torch: ModuleType) -> Iterator[None]:
-    """Give PyTorch the function that PyHessian calls."""
-
-    def eig(matrix: Any, *, eigenvectors: bool) -> tuple[Any, Any]:
-        del eigenvectors
-        values, vectors = torch.linalg.eigh(matrix)
-        return torch.stack([values, torch.zeros_like(values)], dim=1), vectors
-
-    before = torch.eig
-    torch.eig = eig
-    try:
-        yield
-    finally:
-        torch.eig = before
+    return runs, values, first
 
 
 def density_part(modules: dict[str, ModuleType], arguments: argparse.Namespace) -> dict[str, list]:
@@ -368,34 +261,13 @@ def density_part(modules: dict[str, ModuleType], arguments: argparse.Namespace) 
         return found, spectral_mean(found.quadrature, jnp.square)
 
     program, first, _ = compiled(ours, params, data)
-    runs: Runs = {"fracjax": functools.partial(finish, program, params, data)}
+    runs: Runs = {"fracjax": functools.partial(finished, program, params, data)}
     _, moment = runs["fracjax"]()
     known, error = float(moment.value), float(moment.stderr)
     moments = {"fracjax": known}
-    torch = modules.get("torch")
-    if torch is not None:
-        products_there(torch, problem)  # settles the number of threads
-    if torch is not None and "pyhessian" in modules:
-        computer = torch_hessian(modules, problem)
-
-        def pyhessian() -> tuple[list, list]:
-            with restored_eig(torch):
-                return computer.density(iter=steps, n_v=draws)
-
-        nodes, weights = (np.array(part, float) for part in pyhessian())
-        moments["PyHessian"] = float(np.mean(np.sum(weights * nodes**2, axis=1)))
-        runs["PyHessian"] = pyhessian
-    if torch is not None and "hessian_eigenthings" in modules:
-        package = modules["hessian_eigenthings"]
-        operator = torch_operator(package, torch, problem)
-
-        def eigenthings() -> Any:
-            return package.spectral_density(operator, num_runs=draws, lanczos_steps=steps, seed=0)
-
-        found = eigenthings()
-        values, shares = found.raw_eigenvalues.numpy(), found.raw_weights.numpy()
-        moments["hessian-eigenthings"] = float(np.mean(np.sum(shares * values**2, axis=1)))
-        runs["hessian-eigenthings"] = eigenthings
+    if "torch" in modules:
+        theirs, found = densities_there(modules, problem, draws, steps)
+        runs, moments = runs | theirs, moments | found
     for name, value in moments.items():
         # Both are means of as many draws: six standard errors of their difference.
         if not abs(value - known) <= 6 * math.sqrt(2) * error:

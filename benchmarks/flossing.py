@@ -23,7 +23,6 @@ import argparse
 import functools
 import itertools
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -31,18 +30,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from command_line import announced, options, show, some_of, with_rounds, write
 from interleaved import (
     SHORTEST,
     best_threads,
     compiled,
+    finished,
     interleaved,
-    load,
-    machine,
     ratios,
     spread,
     timed,
 )
-from work_precision import show, write
 
 from fracjax import devices, tangent
 from fracjax.learning.flossing.cells import driven_tanh_step
@@ -51,6 +49,7 @@ from fracjax.learning.flossing.losses import flossing_loss
 DTYPES = {"float32": np.float32, "float64": np.float64}
 RATE = 1e-3
 SEED = 0
+ROUNDS = (7, 2)  # usually, and when quick
 NAMES = ("recurrent", "input", "bias")
 
 
@@ -58,12 +57,7 @@ def main() -> None:
     arguments = parse()
     devices.one_cpu_device_per_core()
     jax.config.update("jax_enable_x64", True)
-    host = machine()
-    modules, versions = load(("torch",))
-    for name, value in {**host, **versions}.items():
-        print(f"{name}: {value}")
-    if "torch" not in modules:
-        print("PyTorch: not installed")
+    host, modules, versions = announced(("torch",))
     result: dict[str, Any] = {"machine": host, "packages": versions, "floors": [], "rows": []}
     for count, dtype in itertools.product(arguments.counts, arguments.dtypes):
         problem = Problem(arguments, count, DTYPES[dtype])
@@ -78,25 +72,17 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="small and noisy: does it run?")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers there")
-    parser.add_argument("--repeats", type=int, help="timed rounds (default 7, quick 2)")
+    parser = options(__doc__, ROUNDS)
     parser.add_argument(
         "--counts", type=lambda text: [int(part) for part in text.split(",")], help="k (16,75)"
     )
-    parser.add_argument("--dtypes", type=lambda text: text.split(","), help="float32,float64")
-    arguments = parser.parse_args()
+    parser.add_argument(
+        "--dtypes", type=some_of(DTYPES), default=list(DTYPES), help=",".join(DTYPES)
+    )
+    arguments = with_rounds(parser.parse_args(), ROUNDS)
     arguments.units, arguments.seeds = (12, 4) if arguments.quick else (80, 16)
     arguments.window, arguments.discard = (10, 3) if arguments.quick else (55, 16)
     arguments.counts = arguments.counts or ([3] if arguments.quick else [16, 75])
-    arguments.dtypes = arguments.dtypes or list(DTYPES)
-    if unknown := set(arguments.dtypes) - set(DTYPES):
-        parser.error(f"--dtypes must name some of {list(DTYPES)}, but names {sorted(unknown)}")
-    if arguments.repeats is None:
-        arguments.repeats = 2 if arguments.quick else 7
     return arguments
 
 
@@ -154,9 +140,15 @@ def floors(problem: Problem) -> dict[str, float]:
 
     place = jax.local_devices()
     program = jax.jit(devices.spread(lambda both: jax.vmap(products)(*both), place))
-    finish(program, (left, right))
+    finished(program, (left, right))
     rate = (
-        100 * 2 * problem.seeds * n * n * k / min(timed(lambda: finish(program, (left, right)), 5))
+        100
+        * 2
+        * problem.seeds
+        * n
+        * n
+        * k
+        / min(timed(lambda: finished(program, (left, right)), 5))
     )
     buffer = np.ones(2**24)
     other = np.empty_like(buffer)
@@ -169,10 +161,6 @@ def floors(problem: Problem) -> dict[str, float]:
         "ms for the flops": 1e3 * flops / rate,
         "ms for the bytes": 1e3 * moved / copied,
     }
-
-
-def finish(program: Callable, *arguments: object) -> object:
-    return jax.block_until_ready(program(*arguments))
 
 
 def measure(
@@ -233,9 +221,9 @@ def here(problem: Problem) -> tuple[dict[str, Callable[[], object]], dict[str, f
         given = params, moments, inputs
         program, compiling[name], _ = compiled(function, *given)
         if function is over_devices:  # the arguments lie where they are used, as in a loop
-            given = finish(jax.jit(devices.spread(lambda rows: rows, place)), given)
+            given = finished(jax.jit(devices.spread(lambda rows: rows, place)), given)
             program, compiling[name], _ = compiled(function, *given)
-        runs[name] = functools.partial(finish, program, *given)
+        runs[name] = functools.partial(finished, program, *given)
         runs[name]()
     return runs, compiling
 

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
+from typing import Any
 
 import jax
 from provenance import commit, num_cores, processor
@@ -21,7 +22,9 @@ __all__ = [
     "SHORTEST",
     "best_threads",
     "compiled",
+    "finished",
     "interleaved",
+    "left_out",
     "load",
     "machine",
     "num_cores",
@@ -32,6 +35,7 @@ __all__ = [
 ]
 
 SHORTEST = 0.05  # seconds of one turn
+_REASONS = ("not installed", "needs ", "fails ")  # how what stands for a version begins
 
 
 def timed(run: Callable[[], object], repeats: int) -> list[float]:
@@ -80,6 +84,11 @@ def compiled(function: Callable, *arguments: object) -> tuple[Callable, float, i
     return program, seconds, None if memory is None else int(memory.temp_size_in_bytes)
 
 
+def finished(program: Callable, *arguments: object) -> Any:
+    """What a program returns, once all of it is there."""
+    return jax.block_until_ready(program(*arguments))
+
+
 def best_threads(torch: ModuleType, run: Callable[[], object]) -> int:
     """Give PyTorch the number of threads that is fastest on a trial, and keep it."""
     trials = {}
@@ -93,20 +102,34 @@ def best_threads(torch: ModuleType, run: Callable[[], object]) -> int:
 
 
 def load(names: Sequence[str]) -> tuple[dict[str, ModuleType], dict[str, str]]:
-    """Import what is there; say of every package its version, or why it is missing."""
+    """Import what is there; say of every package its version, or why it is left out."""
     modules, versions = {}, {}
     for name in names:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                modules[name] = importlib.import_module(name)
-            versions[name] = importlib.metadata.version(name)
+                module = importlib.import_module(name)
         except ModuleNotFoundError as error:
             missing = "not installed" if error.name == name else f"needs {error.name}"
             versions[name] = missing
         except Exception as error:  # a package may fail in any way while it is imported
-            versions[name] = f"fails on import: {type(error).__name__}: {error}"
+            said = " ".join(str(error).split())  # on one line
+            versions[name] = f"fails on import: {type(error).__name__}: {said}"
+        else:
+            modules[name], versions[name] = module, _version(name)
     return modules, versions
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # a folder of sources
+        return "version not known"
+
+
+def left_out(versions: Mapping[str, str]) -> dict[str, str]:
+    """Those of the versions of `load` that are reasons why a package is left out."""
+    return {name: said for name, said in versions.items() if said.startswith(_REASONS)}
 
 
 def machine() -> dict[str, object]:

@@ -22,12 +22,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from command_line import announced, options, with_rounds
-from interleaved import SHORTEST, best_threads, compiled, interleaved, ratios, spread
-from work_precision import show, write
+from command_line import announced, options, show, with_rounds, write
+from interleaved import (
+    SHORTEST,
+    best_threads,
+    compiled,
+    finished,
+    interleaved,
+    ratios,
+    spread,
+)
 
 from fracjax.learning.langevin_sampling.priors import gaussian_prior
-from fracjax.learning.langevin_sampling.sample_moments import dense, gradient_moments
+from fracjax.learning.langevin_sampling.sample_moments import apply_dense, gradient_moments
 from fracjax.learning.langevin_sampling.transformations import preconditioned_sgld
 
 NUM_DATA = 50_000
@@ -51,8 +58,6 @@ def main() -> None:
             msg = "The two sides do not compute the same moments."
             raise SystemExit(msg)
         runs |= peers
-    else:
-        print("PyTorch: not installed")
     seconds = interleaved(runs, arguments.repeats, shortest=SHORTEST)
     rows = [
         {
@@ -97,8 +102,8 @@ def problem(
 def losses(params: list, batch: dict) -> jax.Array:
     hidden = batch["x"]
     for layer in params[:-1]:
-        hidden = jax.nn.relu(dense(layer, hidden))
-    logits = dense(params[-1], hidden)
+        hidden = jax.nn.relu(apply_dense(layer, hidden))
+    logits = apply_dense(params[-1], hidden)
     return optax.softmax_cross_entropy_with_integer_labels(logits, batch["y"])
 
 
@@ -136,13 +141,9 @@ def ours(params: list, data: dict) -> tuple[dict[str, Callable[[], object]], dic
     runs, first = {}, {}
     for name, function in loops.items():
         program, first[name], _ = compiled(function, params, data)
-        runs[name] = functools.partial(finish, program, params, data)
+        runs[name] = functools.partial(finished, program, params, data)
         runs[name]()
     return runs, first
-
-
-def finish(program: Callable, params: list, data: dict) -> None:
-    jax.block_until_ready(program(params, data))
 
 
 def theirs(

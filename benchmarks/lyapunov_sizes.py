@@ -59,7 +59,7 @@ def chains(torch: ModuleType | None, quick: bool, repeats: int) -> Section:
     runs[name], lengths[name] = functools.partial(numpy_chain, recorded, start), short
     notes = []
     if torch is None:
-        notes.append("PyTorch: not installed")
+        notes.append("PyTorch: left out")
     else:
         where = lyapunov_peers.device(torch)
         pieces = torch.tensor(recorded, device=where), torch.tensor(start, device=where)
@@ -154,7 +154,7 @@ def ensembles(torch: ModuleType | None, quick: bool, repeats: int) -> Section:
             }
         )
     if torch is None:
-        notes.append("PyTorch: not installed")
+        notes.append("PyTorch: left out")
     return {"title": "Ensembles in three dimensions (P3)", "rows": rows, "notes": notes}
 
 
@@ -209,7 +209,7 @@ def gradients(torch: ModuleType | None, quick: bool, repeats: int) -> Section:
             gap = np.abs(ours - theirs).max() / np.abs(theirs).max()
             notes.append(f"largest relative difference of gradients, k={count}: {gap:.1e}")
         else:
-            notes.append("PyTorch: not installed")
+            notes.append("PyTorch: left out")
     for run in runs.values():
         run()
     seconds = interleaved(runs, repeats, shortest=SHORTEST)
@@ -376,7 +376,7 @@ def _size(count: int | None) -> str:
 
 def _agreement(found: dict[str, np.ndarray]) -> str:
     if "PyTorch" not in found:
-        return "PyTorch: not installed"
+        return "PyTorch: left out"
     gap = np.abs(found["PyTorch"] - found["fracjax"]).max()
     if not math.isfinite(gap):
         return "exponents are not finite"

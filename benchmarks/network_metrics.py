@@ -15,21 +15,20 @@ Times are of warm programs; what compiling took is told beside them. The forward
 is part of all of them.
 """
 
-import argparse
-import json
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from interleaved import best_threads, compiled, interleaved, load, machine, ratios, spread, table
+from command_line import announced, options, show, with_rounds, write
+from interleaved import best_threads, compiled, interleaved, ratios, spread
 
 from fracjax.learning.network_metrics.metrics import measure_network
 
 TAUS = (0.0, 0.025, 0.1)
+ROUNDS = (5, 1)  # usually, and when quick
 
 
 def checkpoints(number: int, widths: tuple[int, ...]) -> list[dict[str, jax.Array]]:
@@ -182,13 +181,8 @@ def compare(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="write everything that was measured here")
-    parser.add_argument("--quick", action="store_true", help="small sizes, one repeat")
-    parser.add_argument("--repeats", type=int, help="rounds; 5 by default, 1 when quick")
-    arguments = parser.parse_args()
-    repeats = arguments.repeats or (1 if arguments.quick else 5)
-    modules, versions = load(["torch"])
+    arguments = with_rounds(options(__doc__, ROUNDS).parse_args(), ROUNDS)
+    host, modules, versions = announced(("torch",))
     sizes: list[tuple[int, int, tuple[int, ...]]] = [(64, 512, (64, 256, 256, 10))]
     if arguments.quick:
         sizes = [(4, 32, (6, 16, 16, 2))]
@@ -196,16 +190,13 @@ def main() -> None:
         sizes.append((64, 256, (24, 64, 64, 8)))
     sections = []
     for number, batch, widths in sizes:
-        section = compare(modules.get("torch"), number, batch, widths, repeats)
+        section = compare(modules.get("torch"), number, batch, widths, arguments.repeats)
         sections.append(section)
-        print(f"\n{section['title']}\n\n{table(section['rows'])}", flush=True)
+        show(section["title"], section["rows"])
         for name in ("seconds of compiling", "largest relative difference"):
             print(f"{name}: {section[name]}")
-    if "torch" not in modules:
-        print(f"\nPyTorch: {versions['torch']}")
-    result = {"machine": machine(), "packages": versions, "sections": sections}
     if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+        write({"machine": host, "packages": versions, "sections": sections}, arguments.json)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,8 @@ The floors are what the arithmetic and the memory traffic would cost alone, at t
 matrix product and of a copy measured in the same run.
 """
 
-import argparse
 import functools
-import json
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -24,7 +21,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from interleaved import best_threads, compiled, interleaved, load, machine, ratios, spread, table
+from command_line import announced, options, show, some_of, with_rounds, write
+from interleaved import SHORTEST, best_threads, compiled, interleaved, ratios, spread
 
 from fracjax.learning.path_trimming.transformation import pptb
 from fracjax.learning.policy_paths.path_gram import path_gram
@@ -32,6 +30,8 @@ from fracjax.learning.policy_paths.temporal_svd import temporal_svd
 
 OBSERVATION, ACTION, UNROLL = 27, 8, 5
 SAMPLE_EVERY, TRIM_EVERY = 25, 1000
+PARTS = ("routes", "overhead")
+ROUNDS = (5, 5)  # usually, and when quick
 
 
 def rates() -> dict[str, float]:
@@ -239,7 +239,7 @@ def routes(
             errors[name] = np.abs(decompose()[1].numpy() / exact - 1).max()
         for run in runs.values():
             run()
-        seconds = interleaved(runs, repeats, shortest=0.05)
+        seconds = interleaved(runs, repeats, shortest=SHORTEST)
         base = seconds["fracjax, Gram route, float64"]
         rows = [
             {
@@ -267,36 +267,27 @@ def routes(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small sizes: does it run at all?")
+    parser = options(__doc__, ROUNDS)
     parser.add_argument("--full", action="store_true", help="also an SVD of 2000 × 100 000")
-    parser.add_argument("--only", default="routes,overhead", help="parts, separated by commas")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="write all numbers here")
-    arguments = parser.parse_args()
-    modules, versions = load(["torch"])
+    parser.add_argument("--only", type=some_of(PARTS), default=list(PARTS), help=",".join(PARTS))
+    arguments = with_rounds(parser.parse_args(), ROUNDS)
+    host, modules, versions = announced(("torch",))
     measured = rates()
-    parts = arguments.only.split(",")
     sections = []
-    if "routes" in parts:
+    if "routes" in arguments.only:
         sections += routes(
             modules.get("torch"), arguments.quick, arguments.full, arguments.repeats, measured
         )
-    if "overhead" in parts:
+    if "overhead" in arguments.only:
         sections.append(overhead(arguments.quick, arguments.repeats, measured))
-    found = {
-        "machine": machine(),
-        "packages": versions,
-        "rates": measured,
-        "sections": sections,
-    }
     for section in sections:
-        print(f"\n{section['title']}\n\n{table(section['rows'])}\n")
+        show(section["title"], section["rows"])
         for name, value in section.items():
             if name not in ("title", "rows"):
                 print(f"{name}: {value}")
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(found, indent=1, default=float))
+    if arguments.json:
+        result = {"machine": host, "packages": versions, "rates": measured, "sections": sections}
+        write(result, arguments.json)
 
 
 if __name__ == "__main__":

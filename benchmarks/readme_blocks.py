@@ -5,11 +5,11 @@ is touched. The text of a block depends on the record alone.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from comparisons import Comparison, extract, on_cpu, verdict
-from interleaved import table
+from comparisons import judged
+from interleaved import left_out, table
 from provenance import is_idle
 
 __all__ = ["NAMES", "absent", "blocks", "doubts", "ratio_rows", "replaced"]
@@ -38,12 +38,7 @@ def doubts(entry: Mapping[str, Any]) -> list[str]:
 def absent(entry: Mapping[str, Any]) -> dict[str, str]:
     """Peers that a run of a script went without, and why."""
     told = (entry.get("result") or {}).get("packages", {})
-    troubled = {
-        peer: said
-        for peer, said in told.items()
-        if said.startswith(("not installed", "needs ", "fails "))
-    }
-    return {**entry["missing"], **troubled}
+    return {**entry["missing"], **left_out(told)}
 
 
 def ratio_rows(runs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -52,11 +47,8 @@ def ratio_rows(runs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     for script, entry in runs.items():
         if not entry.get("result"):
             continue
-        found: Sequence[Comparison] = extract(script, entry["result"])
-        for each in found:
-            bound, met = verdict(
-                each, found, cpu=on_cpu(entry["result"]), provisional=bool(doubts(entry))
-            )
+        provisional = bool(doubts(entry))
+        for each, bound, met in judged(script, entry["result"], provisional=provisional):
             rows.append(
                 {
                     "benchmark": each.benchmark,

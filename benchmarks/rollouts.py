@@ -25,15 +25,15 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from interleaved import interleaved, machine, num_cores, ratios, spread, timed
+from interleaved import interleaved, load, machine, num_cores, ratios, spread, timed
 
 from fracjax import devices, evaluation
 from fracjax.rl import classic, rollouts
 
-try:
-    import torch
-except ModuleNotFoundError:
-    sys.exit("this benchmark needs PyTorch: pip install 'fracjax[bench]'")
+_MODULES, _VERSIONS = load(("torch",))
+if "torch" not in _MODULES:
+    sys.exit(f"this benchmark needs torch ({_VERSIONS['torch']}): pip install 'fracjax[bench]'")
+torch = _MODULES["torch"]
 
 DISCOUNT = 0.99
 WIDTH = 64

@@ -16,13 +16,12 @@ Parts, chosen with --only:
 
 Contenders alternate in one run, and ratios are taken round by round; still, use an idle
 machine: PyTorch's threads wait for each other at every operation. A peer that is not installed
-is left out, and named. float32 throughout, without TF32. Findings: README.md beside this file.
+or fails when it is imported is left out, and named. float32 throughout, without TF32. Findings:
+README.md beside this file.
 """
 
 import argparse
 import dataclasses
-import importlib.metadata
-import importlib.util
 import json
 import os
 import sys
@@ -36,7 +35,9 @@ import scan_pendulum
 import scan_recipe
 import scan_roofline
 import scan_scaling
-from interleaved import load, machine, table
+from command_line import some_of
+from comparisons import judged
+from interleaved import left_out, load, machine, table
 
 from fracjax import devices
 
@@ -106,25 +107,21 @@ def main() -> None:
     devices.one_cpu_device_per_core()
     jax.config.update("jax_default_matmul_precision", "highest")
     sizes = chosen(arguments)
+    modules, packages = load(PEERS)
+    torch = modules.get("torch")
     result: dict[str, Any] = {
         "machine": machine(),
-        "packages": versions(),
+        "packages": packages,
         "quick": arguments.quick,
     }
-    if result["packages"]["torch"].startswith("not"):
-        torch = None
-    else:
-        modules, found = load(["torch"])
-        torch = modules.get("torch")
-        result["packages"]["torch"] = found["torch"]
     if torch is not None:
         result["machine"]["torch_device"] = (
             torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
         )
     parts: dict[str, Callable[[], Any]] = {
         "pendulum": lambda: pendulum(arguments.only, sizes, torch),
-        "recipe": lambda: recipe(sizes, result["packages"]),
-        "hopper": lambda: hopper(sizes, result["packages"]),
+        "recipe": lambda: recipe(sizes, packages),
+        "hopper": lambda: hopper(sizes, packages),
         "scaling": lambda: scaling(sizes),
         "linear": lambda: scan_scaling.linear(
             sizes.linear, horizon=sizes.linear_horizon, policy=scan_pendulum.POLICIES[0],
@@ -157,17 +154,16 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="small and noisy: does it run?")
-    parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
+    parser.add_argument(
+        "--only", type=some_of(PARTS), default=PARTS, help="parts, separated by commas"
+    )
     parser.add_argument("--points", type=int, help="points of the pendulum's plane (8192)")
     parser.add_argument("--repeats", type=int, help="rounds of parts a, c and d (5)")
     parser.add_argument(
         "--json", nargs="?", const="-", help="JSON instead of tables, or also into a file"
     )
     arguments = parser.parse_args()
-    arguments.only = set(arguments.only.split(","))
-    unknown = arguments.only - set(PARTS)
-    if unknown:
-        parser.error(f"--only knows {', '.join(PARTS)}, not {', '.join(sorted(unknown))}")
+    arguments.only = set(arguments.only)
     return arguments
 
 
@@ -183,19 +179,10 @@ def chosen(arguments: argparse.Namespace) -> Sizes:
     return sizes
 
 
-def versions() -> dict[str, str]:
-    """Version of each peer, or that it is missing; imports none of them."""
-    found = {}
-    for name in PEERS:
-        missing = importlib.util.find_spec(name) is None
-        found[name] = "not installed" if missing else importlib.metadata.version(name)
-    return found
-
-
 def missing(packages: dict[str, str], *names: str) -> str | None:
-    """Say which of the packages that a part needs are not there."""
-    lacking = [name for name in names if packages[name].startswith(("not", "fails", "needs"))]
-    return f"{', '.join(lacking)} not installed" if lacking else None
+    """Say which of the packages that a part needs are not there, and why."""
+    lacking = left_out({name: packages[name] for name in names})
+    return ", ".join(f"{name} ({why})" for name, why in lacking.items()) or None
 
 
 def pendulum(only: set[str], sizes: Sizes, torch: Any) -> dict[str, Any]:
@@ -271,28 +258,16 @@ def scaling(sizes: Sizes) -> dict[str, Any]:
 
 
 def targets(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Targets, what was measured, and whether they are met by the median."""
-    on_cpu = all("cpu" in kind.lower() for kind in result["machine"]["jax_devices"])
-    wanted: list[tuple[str, float, dict[str, float]]] = []
-    for name, compared in result.get("pendulum", {}).items():
-        if not isinstance(compared, dict) or name == "failed":
-            continue
-        costs = compared["times the cost of fracjax"]
-        if "PyTorch" in costs:
-            wanted.append((f"a, {name}: PyTorch, batched", 4 if on_cpu else 20, costs["PyTorch"]))
-        if "naive vmap" in costs and on_cpu:
-            wanted.append((f"d, {name}: naive vmap", 4, costs["naive vmap"]))
-    for row in result.get("recipe", {}).get("rows", []):
-        label = f"b: one process per point, {row['steps per point']} steps"
-        wanted.append((label, 100, row["ratio"]))
+    """What has a target in `comparisons`, what was measured, and whether it is met."""
     return [
         {
-            "times the cost of fracjax": label,
-            "target": target,
-            "measured": measured,
-            "met": "yes" if measured["median"] >= target else "no",
+            "times the cost of fracjax": f"{each.problem}: {each.peer}",
+            "target": bound,
+            "measured": each.ratio,
+            "met": met,
         }
-        for label, target, measured in wanted
+        for each, bound, met in judged("scan", result, provisional=False)
+        if bound
     ]
 
 

@@ -21,7 +21,7 @@ from interleaved import interleaved, num_cores, ratios, spread
 
 from fracjax import landscapes, rl
 
-__all__ = ["compare"]
+__all__ = ["compare", "positive_deviation"]
 
 _SCRIPT = Path(__file__).with_name("scan_pool.py")
 
@@ -91,7 +91,7 @@ def compare(
         "cores": num_cores(),
         "evaluator": attributes["evaluator"],
         "first run of fracjax with compilation, seconds": first,
-        "spread of returns, fracjax": _alive(first_values),
+        "spread of returns, fracjax": positive_deviation(first_values),
     }
     with tempfile.TemporaryDirectory() as folder:
         workers = None
@@ -100,7 +100,8 @@ def compare(
             _write(weights, policy.params, grid, horizon)
             workers = Pool(weights)
             result["start of the pool, seconds"] = workers.startup
-            result["spread of mean rewards, MuJoCo"] = _alive(workers.ask("points"))
+            rewards = workers.ask("points")
+            result["spread of mean rewards, MuJoCo"] = positive_deviation(rewards)
             runs["gymnasium, MuJoCo, pool"] = functools.partial(workers.ask, "points")
             runs["MuJoCo alone, pool"] = functools.partial(workers.ask, "physics")
         seconds = interleaved(runs, repeats)
@@ -135,8 +136,8 @@ def _write(path: Path, params: Any, grid: landscapes.Grid, horizon: int) -> None
     )
 
 
-def _alive(values: np.ndarray) -> float:
-    """Standard deviation over the points.
+def positive_deviation(values: np.ndarray) -> float:
+    """Standard deviation over policies.
 
     Raises:
         ValueError: If it is not positive: results that do not depend on the policy may not
@@ -144,6 +145,6 @@ def _alive(values: np.ndarray) -> float:
     """
     found = float(np.std(values))
     if not found > 0:
-        msg = f"The results at all points have a standard deviation of {found}."
+        msg = f"The results of all policies have a standard deviation of {found}."
         raise ValueError(msg)
     return found

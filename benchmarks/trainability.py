@@ -11,13 +11,15 @@ fractal boundary.
 
 Pixels per second do not depend on how many there are: the part `sizes` shows it. A floor is
 written first: the operations of both products over a step, at the speed of a product of
-matrices of that shape, and the tanh of every datum and unit, alone. Runs alternate; ratios are
-taken within a round.
+matrices of that shape, and the tanh of every datum and unit, alone. It counts every step of every
+pixel, also those that a batch which has diverged leaves out, so that times can lie below it. Runs
+alternate; ratios are taken within a round.
 
     pip install torch
     python benchmarks/trainability.py
     python benchmarks/trainability.py --full --json PATH          # 512² at width 16, 500 steps
     python benchmarks/trainability.py --only plane --side 512 --peers func.vmap --repeats 0
+        # no rounds: the one run that compiles is timed
     python benchmarks/trainability.py --quick
 """
 
@@ -26,15 +28,14 @@ import functools
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from interleaved import best_threads, interleaved, load, machine, ratios, spread, timed
-from work_precision import show, write
+from command_line import announced, options, show, some_of, with_rounds, write
+from interleaved import best_threads, interleaved, ratios, spread, timed
 
 from fracjax import landscapes
 from fracjax.learning.trainability.planes import hyperparameter_plane, trainability_objective
@@ -43,6 +44,7 @@ from fracjax.learning.trainability.problems import RegressionProblem, regression
 PARTS = ("plane", "sizes")
 PEERS = ("bmm by hand", "our layout by hand", "func.vmap")
 KEY = jax.random.key(0)
+ROUNDS = (3, 2)  # usually, and when quick
 DISAGREE = 0.01  # share of labels
 CENTRE, SPAN = 1.5, 4.5
 TAIL, CAP = 20, 1e6
@@ -52,12 +54,7 @@ Runs = dict[str, Callable[[], np.ndarray]]
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
     arguments = parse()
-    host = machine()
-    modules, versions = load(("torch",))
-    for name, value in {**host, **versions}.items():
-        print(f"{name}: {value}")
-    if "torch" not in modules:
-        print("PyTorch: not installed")
+    host, modules, versions = announced(("torch",))
     result: dict[str, Any] = {"machine": host, "packages": versions}
     parts = {"plane": plane_part, "sizes": sizes_part}
     for part in arguments.only:
@@ -67,26 +64,12 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="small and noisy: does it run?")
+    parser = options(__doc__, ROUNDS)
     parser.add_argument("--full", action="store_true", help="512² pixels, width 16, 500 steps")
     parser.add_argument("--side", type=int, help="pixels along an axis of the plane")
-    parser.add_argument("--only", type=lambda text: text.split(","), default=list(PARTS))
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers there")
-    parser.add_argument("--peers", type=lambda text: text.split(","), default=list(PEERS))
-    parser.add_argument(
-        "--repeats",
-        type=int,
-        help="timed rounds (default 3, quick 2; 0: time the one run that compiles)",
-    )
-    arguments = parser.parse_args()
-    for name, known in (("only", PARTS), ("peers", PEERS)):
-        if unknown := set(getattr(arguments, name)) - set(known):
-            parser.error(f"--{name} must name some of {known}, but names {sorted(unknown)}")
-    if arguments.repeats is None:
-        arguments.repeats = 2 if arguments.quick else 3
+    parser.add_argument("--only", type=some_of(PARTS), default=list(PARTS), help=",".join(PARTS))
+    parser.add_argument("--peers", type=some_of(PEERS), default=list(PEERS), help=",".join(PEERS))
+    arguments = with_rounds(parser.parse_args(), ROUNDS)
     if not arguments.repeats and arguments.only != ["plane"]:
         parser.error("--repeats 0 goes with --only plane")
     return arguments

@@ -1,32 +1,20 @@
-"""Error against cost: measure it, read off the cost of a given error, draw it, write it down."""
+"""Error against cost: measure it, read off the cost of a given error, draw it."""
 
 import argparse
 import dataclasses
-import json
 import math
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
 import jax
 import numpy as np
 from command_line import announced, options, with_rounds
-from interleaved import SHORTEST, interleaved, ratios, spread, table
+from interleaved import SHORTEST, interleaved, ratios, spread
 
-__all__ = [
-    "Curve",
-    "Method",
-    "begin",
-    "curve_rows",
-    "draw",
-    "measure",
-    "same_error",
-    "show",
-    "write",
-]
-
+__all__ = ["Curve", "Method", "begin", "curve_rows", "draw", "measure", "same_error"]
 
 Text = Callable[[float], str]
 ROUNDS = (5, 2)  # usually, and when quick
@@ -239,15 +227,3 @@ def draw(curves: Sequence[Curve], title: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
-
-
-def write(result: Mapping[str, object], path: Path) -> None:
-    """Write JSON, with null for what is not finite."""
-    text = json.dumps(result, default=dataclasses.asdict)
-    clean = json.loads(text, parse_constant=lambda _: None)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(clean, indent=1) + "\n")
-
-
-def show(title: str, rows: Sequence[Mapping[str, object]]) -> None:
-    print(f"\n{title}\n\n{table(rows)}" if rows else f"\n{title}\n\n(nothing measured)")

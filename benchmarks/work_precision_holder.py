@@ -19,18 +19,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from command_line import show, write
 from holder_peers import PEERS, series_estimators
 from interleaved import SHORTEST, best_threads, compiled, interleaved, ratios, spread
-from work_precision import (
-    Method,
-    begin,
-    curve_rows,
-    draw,
-    measure,
-    same_error,
-    show,
-    write,
-)
+from work_precision import Method, begin, curve_rows, draw, measure, same_error
 
 from fracjax.estimators import series_holder_exponent
 from fracjax.estimators.roughness.scaling import hurst_grid, variogram_covariance
@@ -186,7 +178,7 @@ def throughput(
             gap = np.abs(whole() - runs[f"fracjax, whole, {dtype}"]()).max()
             notes.append(f"largest difference between PyTorch and fracjax, {dtype}: {gap:.1e}")
     if torch is None:
-        notes.append("PyTorch: not installed")
+        notes.append("PyTorch: left out")
     for run in runs.values():
         run()
     seconds = interleaved(runs, repeats, shortest=SHORTEST)

@@ -21,18 +21,10 @@ import jax.numpy as jnp
 import lyapunov_peers
 import lyapunov_sizes
 import numpy as np
+from command_line import show, write
 from data_peers import EVERY, data_estimators
 from interleaved import best_threads, compiled
-from work_precision import (
-    Method,
-    begin,
-    curve_rows,
-    draw,
-    measure,
-    same_error,
-    show,
-    write,
-)
+from work_precision import Method, begin, curve_rows, draw, measure, same_error
 
 from fracjax import tangent
 from fracjax.estimators import lyapunov_spectrum

@@ -2,10 +2,11 @@
 
 import importlib
 import importlib.metadata
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from fracjax._types import Estimate as Estimate
-from fracjax._types import Status as Status
+if TYPE_CHECKING:
+    from fracjax._types import Estimate as Estimate
+    from fracjax._types import Status as Status
 
 __version__ = importlib.metadata.version("fracjax")
 
@@ -24,10 +25,12 @@ _SUBPACKAGES = (
 __all__ = ["Estimate", "Status", "__version__", *_SUBPACKAGES]
 
 
-def __getattr__(name: str) -> ModuleType:
-    """Load subpackages on first use: Brax and Matplotlib take seconds to import."""
+def __getattr__(name: str) -> Any:
+    """Load on first use: Brax and Matplotlib take seconds to import, JAX half a second."""
     if name in _SUBPACKAGES:
         return importlib.import_module(f"fracjax.{name}")
+    if name in ("Estimate", "Status"):
+        return getattr(importlib.import_module("fracjax._types"), name)
     msg = f"module 'fracjax' has no attribute {name!r}"
     raise AttributeError(msg)
 

@@ -5,7 +5,6 @@ from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from fracjax import tree
@@ -99,7 +98,8 @@ def normalize(directions: PyTree) -> PyTree:
     largest = jnp.max(jnp.abs(rows), axis=1, keepdims=True)
     rows = rows / jnp.where(largest > 0, largest, 1)
     length = jnp.linalg.norm(rows, axis=1, keepdims=True)
-    return _like(rows * (rows.shape[1] ** 0.5 / jnp.where(length > 0, length, 1)), directions)
+    factor = rows.shape[1] ** 0.5 / jnp.where(length > 0, length, 1)
+    return tree.from_rows(rows * factor, directions)
 
 
 @jax.jit
@@ -114,25 +114,13 @@ def orthonormalize(directions: PyTree) -> PyTree:
     rows = _rows(directions)
     basis, triangle = jnp.linalg.qr(rows.T)
     sign = jnp.where(jnp.diagonal(triangle) < 0, -1, 1).astype(basis.dtype)
-    return _like((basis * sign).T * rows.shape[1] ** 0.5, directions)
+    return tree.from_rows((basis * sign).T * rows.shape[1] ** 0.5, directions)
 
 
 def _rows(directions: PyTree) -> Float[Array, "k n"]:
     """One row per direction, of at least single precision."""
-    leaves = jax.tree.leaves(directions)
-    dtype = jnp.result_type(jnp.float32, *leaves)
-    return jnp.concatenate([x.reshape(len(x), -1).astype(dtype) for x in leaves], axis=1)
-
-
-def _like(rows: Float[Array, "k n"], directions: PyTree) -> PyTree:
-    """Cut rows into leaves of the shapes and dtypes of `directions`."""
-    leaves, structure = jax.tree.flatten(directions)
-    ends = np.cumsum([leaf.size // len(leaf) for leaf in leaves])[:-1]
-    parts = [
-        part.reshape(leaf.shape).astype(leaf.dtype)
-        for part, leaf in zip(jnp.split(rows, ends, axis=1), leaves, strict=True)
-    ]
-    return jax.tree.unflatten(structure, parts)
+    rows = tree.to_rows(directions)
+    return rows.astype(jnp.result_type(jnp.float32, rows))
 
 
 def draw(

@@ -94,14 +94,17 @@ def map_points(
         A pytree of NumPy arrays with the leading axis of `rows`.
 
     Raises:
-        ValueError: If `rows` is empty or `chunk_size` is not positive.
+        ValueError: If `rows` is empty, or a number of points or chunks is not positive.
     """
     leaves = jax.tree.leaves(rows)
     if not leaves or len(leaves[0]) == 0:
         msg = "Argument `rows` must hold at least one point, but is empty."
         raise ValueError(msg)
     if chunk_size < 1 or chunks_per_call < 1:
-        msg = f"Argument `chunk_size` must be positive, but is {chunk_size}."
+        msg = (
+            "Arguments `chunk_size` and `chunks_per_call` must be positive, but are"
+            f" {chunk_size} and {chunks_per_call}."
+        )
         raise ValueError(msg)
     devices = tuple(jax.local_devices() if devices is None else devices)
     num_points = len(leaves[0])

@@ -1,12 +1,13 @@
 """How much memory a function's values take at once, from its jaxpr alone."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 from jax.extend import core
 
+from fracjax import traced
 from fracjax._types import PyTree
 
 __all__ = ["peak_bytes"]
@@ -49,16 +50,7 @@ def _peak(jaxpr: Any) -> int:
 
 def _inside(equation: Any) -> int:
     """Memory that loops, branches and calls take beyond their arguments and results."""
-    return max((_peak(jaxpr) for jaxpr in _inner(equation)), default=0)
-
-
-def _inner(equation: Any) -> Iterator[Any]:
-    for value in equation.params.values():
-        for part in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(part, core.ClosedJaxpr):
-                yield part.jaxpr
-            elif isinstance(part, core.Jaxpr):
-                yield part
+    return max(map(_peak, traced.bodies(equation)), default=0)
 
 
 def _is_variable(atom: Any) -> bool:

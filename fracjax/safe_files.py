@@ -1,26 +1,47 @@
-"""Files of strangers, read as data: bounded in size, and nothing in them is run.
+"""Files of strangers, read as data: bounded in size, nothing in them is run. Own files, whole.
 
 What a command is pointed at may be damaged, forged, or no file at all: a pipe that nobody
 writes to would be waited for, a device read for ever, and a Zarr array can name codecs that
 unpickle (numcodecs before 0.16.6), or that blow a few bytes up to more than the memory.
+
+What is written here is there whole or not at all, whenever the process is killed.
 """
 
 import contextlib
+import functools
+import hashlib
 import io
 import json
 import os
+import platform
+import re
 import stat
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
+import msgpack
 import numpy as np
-import zarr
 
-__all__ = ["MOST_BYTES", "open_array", "read_bytes", "read_json", "read_npz", "refuse_odd_files"]
+if TYPE_CHECKING:
+    import zarr
+
+__all__ = [
+    "FLAX_ARRAY",
+    "MOST_BYTES",
+    "open_array",
+    "read_bytes",
+    "read_json",
+    "read_msgpack",
+    "read_npz",
+    "refuse_odd_files",
+    "write_npz",
+    "written_whole",
+]
 
 MOST_BYTES = 256 * 1024 * 1024
+FLAX_ARRAY = 1  # the extension code of msgpack under which Flax packs an array
 _MOST_JSON_BYTES = 50_000_000
 _MOST_ENTRIES = 100_000
 
@@ -43,10 +64,14 @@ def read_bytes(path: Path | str, *, most: int = MOST_BYTES) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             msg = f"{path} is no file."
             raise ValueError(msg)
-        if found.st_size > most:
-            msg = f"{path} is larger than {most / 2**20:.3g} MiB, too large for what it should be."
-            raise ValueError(msg)
+        _refuse_larger(path, found.st_size, most)
         return file.read(found.st_size)
+
+
+def _refuse_larger(path: Path | str, size: int, most: int) -> None:
+    if size > most:
+        msg = f"{path} is larger than {most / 2**20:.3g} MiB, too large for what it should be."
+        raise ValueError(msg)
 
 
 def read_json(path: Path | str, *, most: int = _MOST_JSON_BYTES) -> Any:
@@ -129,11 +154,42 @@ def _bounded_array(packed: io.BytesIO) -> np.ndarray:
     return np.asarray(np.lib.format.read_array(packed, allow_pickle=False))
 
 
-def refuse_odd_files(folder: Path) -> None:
-    """Make sure that a folder of arrays holds files and folders only.
+def read_msgpack(content: bytes, *, floats: Collection[str]) -> Any:
+    """Read nested values, in which arrays are packed as Flax packs them.
+
+    Not by `flax.serialization.msgpack_restore`: NumPy reads a forged object array as pointers.
+
+    Args:
+        content: The file.
+        floats: Names of the dtypes that arrays may have.
 
     Raises:
-        ValueError: If there is a pipe, a device or a socket, which a reader would wait for.
+        Exception: Of many kinds, inside the parser, if it is damaged or holds something else.
+    """
+
+    def unpack(code: int, data: bytes) -> np.ndarray:
+        if code != FLAX_ARRAY:
+            msg = f"it holds an unknown msgpack extension ({code})"
+            raise ValueError(msg)
+        shape, dtype, numbers = msgpack.unpackb(data, raw=True)
+        if dtype.decode() not in floats:
+            msg = f"it holds an array of type {dtype.decode()}, but only floats are read"
+            raise ValueError(msg)
+        return np.frombuffer(numbers, np.dtype(dtype.decode())).reshape(shape)
+
+    return msgpack.unpackb(content, ext_hook=unpack, raw=False)
+
+
+def refuse_odd_files(folder: Path, *, most: int | None = None) -> None:
+    """Make sure that a folder of arrays holds files and folders only.
+
+    Args:
+        folder: The folder.
+        most: Bytes that each file may have; any number if not given.
+
+    Raises:
+        ValueError: If there is a pipe, a device or a socket, which a reader would wait for, or a
+            larger file.
     """
     for place, _, names in os.walk(folder):
         for name in names:
@@ -141,6 +197,8 @@ def refuse_odd_files(folder: Path) -> None:
             if not os.path.isfile(path):
                 msg = f"{path} is no file."
                 raise ValueError(msg)
+            if most is not None:
+                _refuse_larger(path, os.path.getsize(path), most)
 
 
 def open_array(
@@ -152,7 +210,7 @@ def open_array(
     dtype: np.dtype | str,
     fill_value: Any,
     dimensions: Sequence[str],
-) -> zarr.Array:
+) -> "zarr.Array":
     """Open a Zarr array that must be laid out as said: plain numbers with checksums.
 
     An array's own description has no checksum. A changed one could turn numbers into others,
@@ -171,6 +229,8 @@ def open_array(
         ValueError: If it is anything else.
         OSError: If the description is missing or may not be read.
     """
+    import zarr  # a third of a second, which `fracjax --help` need not wait
+
     place = folder / "zarr.json"
     document = read_json(place)
     kind = np.dtype(dtype)
@@ -214,3 +274,74 @@ def _are_sizes(found: Any, wanted: Sequence[int | None], *, least: int) -> bool:
         type(there) is int and there >= least and size in (there, None)
         for there, size in zip(found, wanted, strict=True)
     )
+
+
+@contextlib.contextmanager
+def written_whole(path: Path | str) -> Iterator[BinaryIO]:
+    """Open a file that is there when all of it has reached the disk, or not at all.
+
+    It is written under a hidden name beside its place, and then moved there. A process that is
+    killed in between leaves the hidden file; the next process that writes into the folder in
+    this way removes it.
+
+    Raises:
+        OSError: If it cannot be written; an older file is left as it was.
+    """
+    path = Path(path)
+    _remove_leftovers(path.parent.resolve())
+    beside = path.with_name(f".{path.name}.{_machine()}-{os.getpid()}.partial")
+    try:
+        with beside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@functools.lru_cache(maxsize=256)
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left in a folder; looked for once, as it may hold very many."""
+    leftover = re.compile(rf"\..+\.{_machine()}-([1-9]\d{{0,8}})\.partial")
+    with contextlib.suppress(OSError):  # no such folder, or not ours to clean
+        for name in os.listdir(folder):
+            found = leftover.fullmatch(name)
+            if found and not _is_running(int(found[1])):
+                (folder / name).unlink(missing_ok=True)
+
+
+@functools.cache
+def _machine() -> str:
+    """Say where a process number means the same process: on this machine, in this container."""
+    names = ""
+    with contextlib.suppress(OSError):  # only Linux says
+        names = os.readlink("/proc/self/ns/pid")
+    return hashlib.blake2b(f"{platform.node()} {names}".encode(), digest_size=4).hexdigest()
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+def write_npz(file: BinaryIO, arrays: Mapping[str, np.ndarray], *, compress: bool = False) -> None:
+    """Write arrays as `numpy.load` reads them, without pickles.
+
+    Not by `numpy.savez`, whose own arguments are in the way of arrays called `file`.
+
+    Args:
+        file: Where to.
+        arrays: By name.
+        compress: Whether to compress them.
+    """
+    method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)

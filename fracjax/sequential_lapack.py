@@ -51,8 +51,10 @@ def one_matrix_at_a_time(function: Callable) -> Callable:
     def sequential(*arguments: PyTree) -> PyTree:
         closed, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
         leaves = jax.tree.leaves(arguments)
-        run = _run if _has_batch(closed.jaxpr) else core.jaxpr_as_fun(closed)
-        results = run(closed, leaves) if run is _run else run(*leaves)
+        if _has_batch(closed.jaxpr):
+            results = _run(closed, leaves)
+        else:
+            results = core.jaxpr_as_fun(closed)(*leaves)
         return jax.tree.unflatten(jax.tree.structure(shape), results)
 
     return sequential
@@ -69,18 +71,9 @@ def _batch(equation: Any) -> tuple[int, ...]:
 
 def _has_batch(jaxpr: core.Jaxpr) -> bool:
     return any(
-        math.prod(_batch(equation)) > 1 or any(map(_has_batch, _jaxprs(equation)))
+        math.prod(_batch(equation)) > 1 or any(map(_has_batch, traced.bodies(equation)))
         for equation in jaxpr.eqns
     )
-
-
-def _jaxprs(equation: Any) -> list[core.Jaxpr]:
-    leaves = jax.tree.leaves(
-        list(equation.params.values()),
-        is_leaf=lambda part: isinstance(part, core.Jaxpr | core.ClosedJaxpr),
-    )
-    kinds = (core.Jaxpr, core.ClosedJaxpr)
-    return [traced.opened(part)[0] for part in leaves if isinstance(part, kinds)]
 
 
 def _run(jaxpr: Any, values: Sequence[Leaf]) -> list[Leaf]:
@@ -105,7 +98,7 @@ def _equation(equation: Any, values: list[Leaf]) -> list[Leaf]:
     if name in traced.CALLS:  # always: applied again, a custom rule would want its functions
         inner, constants = traced.called(equation)
         return _run(core.ClosedJaxpr(inner, constants), values)
-    if not any(map(_has_batch, _jaxprs(equation))):
+    if not any(map(_has_batch, traced.bodies(equation))):
         return traced.apply(equation, values)
     if name == "scan":
         return traced.scan(equation, values, _run)

@@ -92,21 +92,6 @@ def push(step: StepFunction, state: PyTree, frame: PyTree) -> tuple[PyTree, PyTr
     return combine(moving, fixed), frame
 
 
-def _stack(frame: PyTree) -> Float[Array, "k n"]:
-    leaves = jax.tree.leaves(frame)
-    return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
-
-
-def _unstack(rows: Float[Array, "k n"], like: PyTree) -> PyTree:
-    leaves, structure = jax.tree.flatten(like)
-    parts, start = [], 0
-    for leaf in leaves:
-        width = leaf.size // leaf.shape[0]
-        parts.append(rows[:, start : start + width].reshape(leaf.shape).astype(leaf.dtype))
-        start += width
-    return jax.tree.unflatten(structure, parts)
-
-
 def orthonormalize_frame(
     state: PyTree,
     frame: PyTree,
@@ -133,9 +118,9 @@ def orthonormalize_frame(
         diagonal of the triangular factor, −inf for a tangent that has vanished.
     """
     if coordinates is None:
-        rows = _stack(frame)
+        rows = tree.to_rows(frame)
         basis, lower = orthonormalize(rows, method)
-        frame = _unstack(basis, frame)
+        frame = tree.from_rows(basis, frame)
     else:
         # The projection is linear in the frame, so it is the push through `coordinates`.
         _, rows = push(coordinates, state, frame)

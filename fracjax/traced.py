@@ -9,7 +9,17 @@ from jax.extend import core
 
 from fracjax._types import Leaf
 
-__all__ = ["CALLS", "apply", "called", "cond", "opened", "scan", "scan_parts", "while_loop"]
+__all__ = [
+    "CALLS",
+    "apply",
+    "bodies",
+    "called",
+    "cond",
+    "opened",
+    "scan",
+    "scan_parts",
+    "while_loop",
+]
 
 # Where a call keeps its jaxpr differs between primitives and versions.
 CALLS = {
@@ -38,6 +48,15 @@ def called(equation: Any) -> tuple[core.Jaxpr, Sequence[Leaf]]:
 def opened(jaxpr: Any) -> tuple[core.Jaxpr, Sequence[Leaf]]:
     """Split a closed jaxpr; an open one has no constants."""
     return (jaxpr.jaxpr, jaxpr.consts) if isinstance(jaxpr, core.ClosedJaxpr) else (jaxpr, ())
+
+
+def bodies(equation: Any) -> list[core.Jaxpr]:
+    """Jaxprs inside an equation: of a loop, its test, branches, or what is called."""
+    kinds = (core.Jaxpr, core.ClosedJaxpr)
+    leaves = jax.tree.leaves(
+        list(equation.params.values()), is_leaf=lambda part: isinstance(part, kinds)
+    )
+    return [opened(part)[0] for part in leaves if isinstance(part, kinds)]
 
 
 def apply(equation: Any, values: Sequence[Leaf]) -> list[Leaf]:

@@ -9,7 +9,17 @@ from jaxtyping import Array, Float
 
 from fracjax._types import Key, PyTree
 
-__all__ = ["add_scaled", "astype", "dot", "norm", "random_normal", "scale", "size"]
+__all__ = [
+    "add_scaled",
+    "astype",
+    "dot",
+    "from_rows",
+    "norm",
+    "random_normal",
+    "scale",
+    "size",
+    "to_rows",
+]
 
 
 def dot(left: PyTree, right: PyTree) -> Float[Array, ""]:
@@ -46,6 +56,23 @@ def astype(tree: PyTree, dtype: jnp.dtype | str) -> PyTree:
         return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
     return jax.tree.map(cast, tree)
+
+
+def to_rows(stacked: PyTree) -> Float[Array, "k n"]:
+    """Lay the leaves of k stacked pytrees side by side, a row for each of them."""
+    leaves = jax.tree.leaves(stacked)
+    return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
+
+
+def from_rows(rows: Float[Array, "k n"], like: PyTree) -> PyTree:
+    """Undo `to_rows`: cut rows into leaves of the shapes and dtypes of the stacked `like`."""
+    leaves, structure = jax.tree.flatten(like)
+    parts, start = [], 0
+    for leaf in leaves:
+        width = leaf.size // leaf.shape[0]
+        parts.append(rows[:, start : start + width].reshape(leaf.shape).astype(leaf.dtype))
+        start += width
+    return jax.tree.unflatten(structure, parts)
 
 
 def random_normal(key: Key, like: PyTree) -> PyTree:

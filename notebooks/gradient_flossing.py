@@ -133,7 +133,7 @@ _ = plotting.spectra_of_networks(axes, spectra, num_flossed=FLOSSED)
 # %%
 network = learning.tanh_classifier(UNITS)
 lags = np.array([learning.parity_lags(delay) for delay in DELAYS])
-settings = learning.recurrent_training.updates.TrainingSettings(
+settings = learning.TrainingSettings(
     num_steps=2 * DELAYS[-1] + 8,
     num_exponents=FLOSSED,
     window=40,
@@ -199,6 +199,6 @@ _ = panels[0].set_title(f"delayed copy over {DELAYS[-1]} steps")
 # flossing again *during* training lengthens the horizon further. At that size we could not tell:
 # the difference was within its interval.
 #
-# **Where it fails.** Exponents are averages over a window of one orbit. Driven below their target
-# by other inputs they can move again, and training moves them too, as the right panel shows. The
+# **Where it fails.** Exponents are averages over a window of one orbit. Under other inputs they can
+# leave their target again, and training moves them too, as the right panel shows. The
 # gradient of an exponent along a chaotic orbit grows with the window: keep windows short.

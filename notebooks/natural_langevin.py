@@ -41,8 +41,7 @@ import numpy as np
 import optax
 
 from fracjax import learning
-from fracjax.learning.digits import load_digits
-from fracjax.learning.langevin_sampling.sample_moments import dense
+from fracjax.learning import apply_dense, load_digits
 from fracjax.plotting.langevin import reliability_diagram
 
 jax.config.update("jax_enable_x64", True)
@@ -79,7 +78,7 @@ data = (jnp.asarray(inputs), jnp.asarray(targets))
 
 def losses(params, batch):
     """Negative log-likelihood of every sample."""
-    return 0.5 * (dense(params, batch[0])[:, 0] - batch[1]) ** 2
+    return 0.5 * (apply_dense(params, batch[0])[:, 0] - batch[1]) ** 2
 
 
 def sample(make, key):
@@ -147,7 +146,7 @@ test_labels = jnp.asarray(digits.test_labels)
 
 
 def logits(params, inputs):
-    return dense(params["out"], jnp.tanh(dense(params["hidden"], inputs)))
+    return apply_dense(params["out"], jnp.tanh(apply_dense(params["hidden"], inputs)))
 
 
 def digit_losses(params, batch):

@@ -79,13 +79,12 @@ print(f"exact sum {np.log(0.3):.3f}")
 # λ₁ of the state, the exponent of the reward, and the regime: stable, chaotic, unstable, or
 # conservative. An orbit of T steps without exponential growth still reads up to ln(T)/T, so that
 # this is what counts as zero.
-
 #
 # Without action is the same network with all weights at zero: tanh(0) = 0.
 
 # %%
 bars = {"trained": {}, "no action": {}}
-zero = learning.robustness.regimes.neutral_growth(STEPS)
+zero = learning.neutral_growth(STEPS)
 print(f"what cannot be told from zero: {zero:.4f} nats per step")
 cases = {}
 for name in ("acrobot", "pendulum"):

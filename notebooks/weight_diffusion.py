@@ -42,7 +42,7 @@ import numpy as np
 from fracjax import estimators, learning, systems
 from fracjax.estimators.diffusion.displacements import displacement_at_lags, logarithmic_lags
 from fracjax.estimators.diffusion.nulls import drift_noise_surrogate, relaxation_surrogate
-from fracjax.learning.digits import load_digits
+from fracjax.learning import load_digits
 from fracjax.learning.weight_diffusion.descent_runs import descend, grid_of_runs, minibatch_noise
 from fracjax.learning.weight_diffusion.networks import multilayer_perceptron
 from fracjax.plotting.diffusion import displacements, exponents

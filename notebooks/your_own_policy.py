@@ -44,7 +44,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from fracjax import diagnosis, landscapes, plotting, rl
-from fracjax.rl.checkpoints import load
+from fracjax.rl import load_policy
 
 jax.config.update("jax_enable_x64", True)
 print(f"{jax.default_backend()}: {len(jax.devices())} x {jax.devices()[0].device_kind}")
@@ -184,7 +184,7 @@ for output, (row, found) in enumerate(zip(panels, result.by_discount, strict=Tru
 # ## Any objective
 #
 # Nothing above needed reinforcement learning. `landscapes.scan` and `estimators.holder_exponent`
-# take any `objective(params, key)`. Here: the mean position over the episode, squared.
+# take any `objective(params, key)`. Here: how much of an episode the ball spends on the right.
 
 
 # %%
@@ -221,7 +221,8 @@ layers = {
     "last.bias": random.normal(size=1),
 }
 np.savez(folder / "layers.npz", **layers)
-loaded = load(folder / "layers.npz", environment=environment, activation="tanh").astype("float64")
+loaded = load_policy(folder / "layers.npz", environment=environment, activation="tanh")
+loaded = loaded.astype("float64")
 
 seen = random.normal(size=(100, 4))
 hidden = np.tanh(seen @ layers["first.weight"].T + layers["first.bias"])
@@ -247,7 +248,7 @@ else:
     )
     agent.actor_logstd = torch.nn.Parameter(torch.zeros(1, 1))
     torch.save(agent.state_dict(), folder / "cleanrl.pt")
-    foreign = load(folder / "cleanrl.pt", environment=environment, action_bounds=(-1, 1))
+    foreign = load_policy(folder / "cleanrl.pt", environment=environment, action_bounds=(-1, 1))
     inputs = torch.tensor(seen, dtype=torch.float32)
     theirs = agent.actor_mean(inputs).clip(-1, 1).detach().numpy()
     ours = jax.vmap(lambda one: foreign.act(foreign.params, one))(seen.astype("float32"))

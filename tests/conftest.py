@@ -1,9 +1,12 @@
 """Several CPU devices, a compilation cache, shape checks, and float64 on request."""
 
 import gc
+import importlib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import jaxlib.version
 from jaxtyping import install_import_hook
@@ -35,7 +38,8 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 # At least two, also on one core: results must not depend on their number.
-jax.config.update("jax_num_cpu_devices", max(2, os.cpu_count() or 1))
+DEVICES = int(os.environ.get("JAX_NUM_CPU_DEVICES") or os.cpu_count() or 1)
+jax.config.update("jax_num_cpu_devices", max(2, DEVICES))
 MOST_MAPS = 35_000
 PLAIN = os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS") == "1"
 
@@ -70,6 +74,13 @@ def optimised():
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", PLAIN)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Import a module of the benchmarks by name: scripts, which import each other so."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    return importlib.import_module
 
 
 @pytest.fixture

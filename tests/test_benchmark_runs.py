@@ -1,9 +1,11 @@
 """One command runs the benchmarks, goes on where it stopped, and makes one table of them."""
 
+import argparse
 import importlib
 import io
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -31,18 +33,12 @@ pathlib.Path(sys.argv[-1]).write_text(json.dumps(result))
 
 
 @pytest.fixture
-def of(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    monkeypatch.syspath_prepend(FOLDER)
-    return importlib.import_module
-
-
-@pytest.fixture
-def runner(of: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    provenance = of("provenance")
+def runner(bench: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    provenance = bench("provenance")
     monkeypatch.setattr(provenance, "free_cores", lambda: float(provenance.num_cores()))
     origin = {"commit": "abc1234", "uncommitted changes": None}
     monkeypatch.setattr(provenance, "source", lambda: origin)
-    return of("run")
+    return bench("run")
 
 
 def script(runner: ModuleType, folder: Path, name: str = "rollouts", **parts: str) -> Any:
@@ -69,12 +65,12 @@ def ratio(median: float) -> dict[str, float]:
     return {"min": median / 2, "median": median, "max": median * 2}
 
 
-def rows_of(of: Callable[[str], ModuleType], name: str, record: dict) -> dict[tuple, float]:
-    found = of("comparisons").extract(name, {**CPU, **record})
+def rows_of(bench: Callable[[str], ModuleType], name: str, record: dict) -> dict[tuple, float]:
+    found = bench("comparisons").extract(name, {**CPU, **record})
     return {(each.problem, each.ours, each.peer, each.of): each.ratio["median"] for each in found}
 
 
-def test_ratios_of_every_layout(of: Callable[[str], ModuleType]) -> None:
+def test_ratios_of_every_layout(bench: Callable[[str], ModuleType]) -> None:
     theirs, ours = "peer / ours", "ours / peer"
     pendulum = {
         "points": 9,
@@ -82,9 +78,9 @@ def test_ratios_of_every_layout(of: Callable[[str], ModuleType]) -> None:
     }
     record = {"pendulum": {"64-64": pendulum}, "recipe": {"left out": "torch"}}
     expected = {("pendulum, 64-64, 9 points", "fracjax", "PyTorch", theirs): 5}
-    assert rows_of(of, "scan", record) == expected
+    assert rows_of(bench, "scan", record) == expected
     # A part that failed holds what it said.
-    assert rows_of(of, "scan", {"pendulum": {"failed": "no"}, "hopper": {"failed": "no"}}) == {}
+    assert rows_of(bench, "scan", {"pendulum": {"failed": "no"}, "hopper": {"failed": "no"}}) == {}
 
     equal = [
         {"method": "fracjax, in pieces", "compared at": ".06", "ratio (min / median / max)": None},
@@ -93,7 +89,7 @@ def test_ratios_of_every_layout(of: Callable[[str], ModuleType]) -> None:
     # Here the script divides rates the other way round.
     faster = {"2000 windows of 256": "PyTorch, whole, float32", "times fracjax in pieces": ratio(4)}
     record = {"equal error": equal, "throughput": {"rows": [faster]}}
-    assert rows_of(of, "work_precision_holder", record) == {
+    assert rows_of(bench, "work_precision_holder", record) == {
         ("at an RMS error of .06", "in pieces", "nolds dfa", theirs): 30,
         ("2000 windows of 256", "in pieces", "PyTorch, whole, float32", theirs): 0.25,
     }
@@ -108,32 +104,32 @@ def test_ratios_of_every_layout(of: Callable[[str], ModuleType]) -> None:
         gradient("k=16: PyTorch (1 threads), gradient", 9, 3),
     ]
     problem = "spectrum, N=80, 40 steps, k=16"
-    assert rows_of(of, "work_precision_lyapunov", {"gradients": {"rows": rows}}) == {
+    assert rows_of(bench, "work_precision_lyapunov", {"gradients": {"rows": rows}}) == {
         (problem, "gradient", "forward pass", ours): 2,
         (problem, "fracjax", "PyTorch (1 threads), gradient", theirs): 3,
     }
 
     overhead = {"title": "PPTB", "rows": [{"s": "overhead of an update", **ratio(0.01)}]}
     svd = {"title": "SVD", "rows": [{"way": "torch, 2 threads", "times ours": ratio(6)}]}
-    assert rows_of(of, "path_analyses", {"sections": [svd, overhead]}) == {
+    assert rows_of(bench, "path_analyses", {"sections": [svd, overhead]}) == {
         ("SVD", "Gram matrix, float64", "torch, 2 threads", theirs): 6,
         ("PPTB", "recording and trimming", "an update by Adam", ours): 0.01,
     }
 
 
 def test_a_changed_layout_is_an_error_and_a_missing_peer_is_not(
-    of: Callable[[str], ModuleType],
+    bench: Callable[[str], ModuleType],
 ) -> None:
     row = {"method": "PyTorch", "renamed": ratio(2)}
     with pytest.raises(KeyError):
-        rows_of(of, "curvature", {"density": {"rows": [row]}})
+        rows_of(bench, "curvature", {"density": {"rows": [row]}})
     row = {"k": 1, "dtype": "float32", "method": "fracjax"}
     nobody = {"times faster than a batch in PyTorch": None, "times faster than its loop": None}
-    assert rows_of(of, "flossing", {"rows": [row | nobody]}) == {}
+    assert rows_of(bench, "flossing", {"rows": [row | nobody]}) == {}
 
 
-def test_targets(of: Callable[[str], ModuleType]) -> None:
-    module = of("comparisons")
+def test_targets(bench: Callable[[str], ModuleType]) -> None:
+    module = bench("comparisons")
 
     def judged(benchmark: str, peer: str, of: str, least: float, median: float, **options: Any):
         found = {"min": least, "median": median, "max": 2 * median}
@@ -229,17 +225,63 @@ def test_a_missing_peer_is_named(runner: ModuleType, tmp_path: Path) -> None:
     assert f"Left out, {peer} (not installed): rollouts." in blocks["all ratios"]
 
 
-def test_a_peer_that_fails_is_named(of: Callable[[str], ModuleType]) -> None:
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("raise TypeError('is not\\na package')", "fails on import: TypeError: is not a package"),
+        ("import no_such_package", "needs no_such_package"),
+    ],
+)
+def test_a_peer_that_cannot_be_imported_is_left_out(
+    bench: Callable[[str], ModuleType],
+    source: str,
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As nolds 0.6.3 on Python 3.11: it is installed, and fails only when it is imported.
+    monkeypatch.delitem(sys.modules, "nolds", raising=False)
+    (tmp_path / "nolds.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    modules, versions = bench("interleaved").load(("nolds", "numpy"))
+    assert set(modules) == {"numpy"}
+    assert bench("interleaved").left_out(versions) == {"nolds": reason}
+    series = bench("data_peers").data_estimators("henon", modules)
+    paths = bench("holder_peers").series_estimators(modules)
+    assert not any("nolds" in name for name in (*series, *paths))
+    # A part of a script that cannot be measured without it says why.
+    assert bench("scan").missing(versions, "numpy", "nolds") == f"nolds ({reason})"
+    assert bench("scan").missing(versions, "numpy") is None
+
+
+def test_a_peer_that_nobody_installed_is_used_from_its_sources(
+    bench: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "peer_of_no_version.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    modules, versions = bench("interleaved").load(("peer_of_no_version",))
+    assert set(modules) == {"peer_of_no_version"}
+    assert bench("interleaved").left_out(versions) == {}
+
+
+def test_options_take_some_of_what_is_known(bench: Callable[[str], ModuleType]) -> None:
+    some_of = bench("command_line").some_of
+    assert some_of({100: "small", 1000: "large"})("1000,100") == [1000, 100]
+    with pytest.raises(argparse.ArgumentTypeError, match="some of a, b, but names c"):
+        some_of("ab")("a,c")
+
+
+def test_a_peer_that_fails_is_named(bench: Callable[[str], ModuleType]) -> None:
     packages = {"torch": "2.6.0", "nolds": "needs six", "jax": "0.10"}
     entry = {"missing": {"antropy": "not installed"}, "result": {"packages": packages}}
     expected = {"antropy": "not installed", "nolds": "needs six"}
-    assert of("readme_blocks").absent(entry) == expected
+    assert bench("readme_blocks").absent(entry) == expected
 
 
 def test_blocks_of_the_readme(
-    runner: ModuleType, of: Callable[[str], ModuleType], tmp_path: Path
+    runner: ModuleType, bench: Callable[[str], ModuleType], tmp_path: Path
 ) -> None:
-    module, path = of("readme_blocks"), tmp_path / "record.json"
+    module, path = bench("readme_blocks"), tmp_path / "record.json"
     _, document, _ = run(runner, [script(runner, tmp_path)], path)
     found = module.blocks(document["runs"])
     assert "| ≥ 3 | met by the median |" in found["all ratios"]
@@ -261,8 +303,8 @@ def test_blocks_of_the_readme(
         module.replaced(text.replace("<!-- end -->", "", 1), found)
 
 
-def test_busy_cores_are_seen(of: Callable[[str], ModuleType]) -> None:
-    provenance = of("provenance")
+def test_busy_cores_are_seen(bench: Callable[[str], ModuleType]) -> None:
+    provenance = bench("provenance")
     cores = provenance.num_cores()
     # Whoever else is at work, one gets something and never more than there is.
     assert 0 < provenance.free_cores(0.05) < 1.05 * cores
@@ -270,8 +312,8 @@ def test_busy_cores_are_seen(of: Callable[[str], ModuleType]) -> None:
     assert not provenance.is_idle(0.9 * cores, cores)
 
 
-def test_where_the_seconds_of_a_start_go(of: Callable[[str], ModuleType]) -> None:
-    module = of("cold_starts")
+def test_where_the_seconds_of_a_start_go(bench: Callable[[str], ModuleType]) -> None:
+    module = bench("cold_starts")
     said = (
         "import time: self [us] | cumulative | imported package\n"
         "import time:       200 |        200 |   inner\n"

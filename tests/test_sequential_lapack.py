@@ -12,11 +12,7 @@ from jax.extend import core
 from fracjax.evaluation import map_points
 from fracjax.sequential_lapack import one_matrix_at_a_time
 
-
-@pytest.fixture(autouse=True)
-def double_precision():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 def in_a_scan(matrix):

@@ -26,3 +26,13 @@ def test_equal_shaped_leaves_get_different_noise():
     noise = tree.random_normal(jax.random.key(0), PARAMS)
     assert abs(np.corrcoef(noise["w"].ravel(), noise["v"].ravel())[0, 1]) < 0.95
     assert not np.array_equal(noise["w"], noise["v"])
+
+
+def test_rows_hold_every_leaf_and_can_be_cut_again():
+    stacked = {"a": jnp.arange(12.0).reshape(2, 3, 2), "b": jnp.array([7, 8], jnp.float16)}
+    rows = tree.to_rows(stacked)
+    np.testing.assert_array_equal(rows, [[*range(6), 7], [*range(6, 12), 8]])
+    again = tree.from_rows(rows, stacked)
+    assert again["b"].dtype == jnp.float16
+    for name, leaf in stacked.items():
+        np.testing.assert_array_equal(again[name], leaf)

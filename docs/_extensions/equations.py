@@ -36,8 +36,8 @@ def drawing(tex: str) -> str:
     box = outline.get_extents().padded(0.3)
     strokes = []
     for vertices, code in outline.iter_segments(simplify=False, curves=True):
-        numbers = "" if code == Path.CLOSEPOLY else vertices.reshape(-1, 2) * (1, -1)
-        strokes.append(LETTERS[code] + " ".join(f"{x:.2f}" for x in _flat(numbers)))
+        numbers = [] if code == Path.CLOSEPOLY else (vertices.reshape(-1, 2) * (1, -1)).ravel()
+        strokes.append(LETTERS[code] + " ".join(f"{x:.2f}" for x in numbers))
     style = (
         f"width:{box.width / EM:.3f}em;height:{box.height / EM:.3f}em;"
         f"vertical-align:{box.y0 / EM:.3f}em"
@@ -47,10 +47,6 @@ def drawing(tex: str) -> str:
         f'<svg class="equation" role="img" aria-label="{html.escape(tex)}" style="{style}"'
         f' viewBox="{view}" fill="currentColor"><path d="{"".join(strokes)}"/></svg>'
     )
-
-
-def _flat(numbers: Any) -> list[float]:
-    return [] if isinstance(numbers, str) else list(numbers.ravel())
 
 
 def _inline(self: Any, node: nodes.math) -> None:

@@ -51,8 +51,13 @@ def _definitions(module: str) -> dict[str, str]:
     """Which module each name of a package is imported from, by the text of its `__init__`."""
     spec = importlib.util.find_spec(module)
     found = {}
-    for node in ast.parse(Path(spec.origin).read_text()).body:
-        if isinstance(node, ast.ImportFrom):
+    body = ast.parse(Path(spec.origin).read_text()).body
+    # What is loaded on first use is imported for type checkers only.
+    lazy = [each for node in body if isinstance(node, ast.If) for each in node.body]
+    for node in body + lazy:
+        if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+            found |= _definitions(node.module)
+        elif isinstance(node, ast.ImportFrom):
             found |= {alias.asname or alias.name: node.module for alias in node.names}
     return found
 

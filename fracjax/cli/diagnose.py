@@ -9,13 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fracjax.cli.discounts import with_companion
-from fracjax.cli.policies import (
-    NAMED_POLICIES,
+from fracjax.cli.options import (
     ActionBoundsOption,
     ActivationOption,
+    BackendOption,
+    CompilationCacheOption,
+    DtypeOption,
+    HorizonOption,
+    JsonOption,
     PolicyOption,
+    ReturnStatesOption,
     SquashOption,
     StatisticsOption,
+    StochasticOption,
+    TrustOption,
+)
+from fracjax.cli.policies import (
+    NAMED_POLICIES,
     digest,
     in_float64,
     load_environment_and_policy,
@@ -83,9 +93,7 @@ def diagnose(
             show_default=False,
         ),
     ] = None,
-    backend: Annotated[
-        str | None, typer.Option(help="Physics backend of a Brax environment.")
-    ] = None,
+    backend: BackendOption = None,
     policy: PolicyOption = None,
     activation: ActivationOption = None,
     squash: SquashOption = None,
@@ -95,42 +103,34 @@ def diagnose(
         list[float] | None,
         typer.Option(
             help="Discount factor; repeat for several. A single one is shown beside a companion"
-            " with a tenth of its memory. [default: 0.99]"
+            " with a tenth of its memory. Default: 0.99."
         ),
     ] = None,
-    horizon: Annotated[int, typer.Option(help="Steps of a return.")] = 1000,
+    horizon: HorizonOption = 1000,
     states: Annotated[int, typer.Option(help="Initial states of the Lyapunov exponents.")] = 16,
-    return_states: Annotated[
-        int, typer.Option(help="Initial states that a return averages over.")
-    ] = 2,
+    return_states: ReturnStatesOption = 2,
     exponents: Annotated[int, typer.Option(help="How many leading Lyapunov exponents.")] = 2,
     directions: Annotated[int, typer.Option(help="Random lines of the Hölder estimate.")] = 32,
     samples: Annotated[int, typer.Option(help="Perturbations per σ of the paper's estimate.")] = 64,
     largest_scale: Annotated[
         float | None,
-        typer.Option(help="Largest σ and lag, per parameter. [default: .1 of the parameters]"),
+        typer.Option(help="Largest σ and lag, per parameter. Default: .1 of the parameters."),
     ] = None,
     smallest_scale: Annotated[
         float | None,
-        typer.Option(help="Smallest σ and spacing. [default: by precision and horizon]"),
+        typer.Option(help="Smallest σ and spacing. Default: by precision and horizon."),
     ] = None,
-    stochastic: Annotated[
-        bool, typer.Option(help="Returns of the stochastic policy, common random numbers.")
-    ] = False,
-    trust: Annotated[
-        bool, typer.Option(help="Read a pickle (Brax's save_params), restricted to arrays.")
-    ] = False,
+    stochastic: StochasticOption = False,
+    trust: TrustOption = False,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("fracjax-diagnosis"),
     overwrite: Annotated[
         bool, typer.Option(help="Replace results of another configuration.")
     ] = False,
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float64",
+    dtype: DtypeOption = "float64",
     seed: Annotated[int, typer.Option(help="Seed of states, directions and perturbations.")] = 0,
     quick: Annotated[bool, typer.Option(help="A tenth of the work: a first look.")] = False,
-    compilation_cache: Annotated[
-        bool, typer.Option(help="Keep compiled programs on disk for the next run.")
-    ] = True,
-    json: Annotated[bool, typer.Option("--json", help="Print results as JSON.")] = False,
+    compilation_cache: CompilationCacheOption = True,
+    json: JsonOption = False,
 ) -> None:
     """Measure chaos and roughness around a policy, and say what its landscape is.
 
@@ -317,6 +317,10 @@ def _run(
     )
 
 
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
 def _present(
     request: _Request,
     environment: "Environment",
@@ -334,7 +338,9 @@ def _present(
     described = {
         "environment": f"{environment.name} ({environment.backend}), dt = {environment.dt:g} s",
         "policy": f"{policy.info.origin}, {policy.network.description}",
-        "training": "; ".join(f"{k} {training[k]}" for k in _TRAINING_SHOWN if k in training),
+        "training": "; ".join(
+            f"{name}: {_shown(training[name])}" for name in _TRAINING_SHOWN if name in training
+        ),
         "return": f"horizon {request.horizon} steps, {request.return_states} initial states,"
         f" {'stochastic' if request.stochastic else 'deterministic'} policy, {request.dtype}",
         "seed": str(request.seed),

@@ -4,9 +4,7 @@ import dataclasses
 import hashlib
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from fracjax import safe_files
 
@@ -16,11 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NAMED_POLICIES",
-    "ActionBoundsOption",
-    "ActivationOption",
-    "PolicyOption",
-    "SquashOption",
-    "StatisticsOption",
     "digest",
     "in_float64",
     "load_environment_and_policy",
@@ -31,33 +24,6 @@ __all__ = [
 NAMED_POLICIES = (None, "trained", "untrained")
 _MOST_FILES = 100_000
 _MOST_BYTES = 4 * 1024**3  # of snapshots and checkpoints in a folder
-
-PolicyOption = Annotated[
-    str | None,
-    typer.Option(
-        help="A file (.msgpack, .npz, Brax checkpoint, .zip of Stable-Baselines3, torch"
-        " state_dict), `trained` (ships with fracjax, the default) or `untrained`."
-    ),
-]
-ActivationOption = Annotated[
-    str | None,
-    typer.Option(help="Activation of a torch policy. [default: its library's]"),
-]
-SquashOption = Annotated[
-    str | None,
-    typer.Option(help="tanh or clip: how a torch policy of unknown layout ends."),
-]
-StatisticsOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="Mean and variance that normalised a torch policy's observations: .npz, or"
-        " vec_normalize.pkl with --trust."
-    ),
-]
-ActionBoundsOption = Annotated[
-    str | None,
-    typer.Option(metavar="LOW,HIGH", help="Box of a torch policy that does not say its own."),
-]
 
 
 def policy_name(origin: str) -> str:
@@ -139,7 +105,7 @@ def load_environment_and_policy(
     import jax
 
     from fracjax.rl import envs, gallery, policies
-    from fracjax.rl.checkpoints import load
+    from fracjax.rl.checkpoints import load_policy
 
     given = (activation, squash, statistics, action_bounds)
     if policy in NAMED_POLICIES and any(option is not None for option in given):
@@ -166,7 +132,7 @@ def load_environment_and_policy(
             else policies.initialize(key, environment.observation_size, environment.action_size)
         )
     else:
-        found = load(
+        found = load_policy(
             Path(str(policy)),
             environment=environment,
             trust=trust,

@@ -25,6 +25,8 @@ _SCAN = "scan.json"
 _DIAGNOSIS = "results.json"
 _VALUES = "values"
 _PAGE = "report.html"
+# Options that take their numbers in one word; others are repeated.
+_JOINED = {"grid": "x", "action_bounds": ",", "zoom_at": ","}
 _MAPS = ("value", "exponent", "holder")  # of `fracjax scan --measure exponents`
 
 
@@ -39,7 +41,7 @@ def report(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder to write to. [default: FOLDER; beside it for a bare store]"),
+        typer.Option(help="Folder to write to. Default: FOLDER; beside it for a bare store."),
     ] = None,
     html_surface: Annotated[
         bool, typer.Option("--html-surface", help="Also surface.html, to turn and zoom.")
@@ -93,21 +95,14 @@ def report(
 
 def _checked(out: Path | None, default: Path) -> Path:
     """Make the folder to write to; one that was named must not hold another's page."""
-    from fracjax.reports import OutputError
+    from fracjax.reports.files import OutputError, make_folder
 
     target = default if out is None else out
-    if target.exists() and not target.is_dir():
-        msg = f"{target} is a file; give a folder."
-        raise OutputError(msg)
     found = target / _PAGE
     if out is not None and found.exists() and not _is_ours(found):
         msg = f"{found} was not written by fracjax; choose another --out."
         raise OutputError(msg)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        msg = f"cannot write to {target}: {error.strerror or error}."
-        raise OutputError(msg) from None
+    make_folder(target)
     return target
 
 
@@ -357,8 +352,8 @@ def _command(name: str, request: dict[str, Any]) -> str:
         if option in ("environment", "environments", "command") or "_digest" in option:
             continue
         flag = "--" + option.replace("_", "-")
-        if option == "grid" and isinstance(value, list):
-            words += [flag, "x".join(map(str, value))]
+        if option in _JOINED and isinstance(value, list):
+            words += [flag, _JOINED[option].join(map(str, value))]
         elif value is True:
             words.append(flag)
         elif value is not None and value is not False:

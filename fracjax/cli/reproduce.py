@@ -1,12 +1,12 @@
 """`fracjax reproduce`: recompute known numbers and print them beside their references."""
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fracjax.cli.options import CompilationCacheOption
 from fracjax.cli.runtime import (
     bad_input_is_exit_code_2,
     configure_jax,
@@ -40,15 +40,14 @@ def reproduce(
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     quick: Annotated[bool, typer.Option(help="A tenth of the work: wider intervals.")] = False,
     full: Annotated[bool, typer.Option(help="The sizes for a GPU: hours on a CPU.")] = False,
-    compilation_cache: Annotated[
-        bool, typer.Option(help="Keep compiled programs on disk for the next run.")
-    ] = True,
+    compilation_cache: CompilationCacheOption = True,
     json: Annotated[bool, typer.Option("--json", help="Print rows as JSON.")] = False,
 ) -> None:
     """Recompute known numbers; print value, reference and difference in standard errors.
 
-    A row agrees when it lies within four joint standard errors of its reference. Exit code 1
-    when one does not.
+    A row agrees when it lies within four joint standard errors of its reference or, where an
+    error is from few samples, within as many as are as rare by Student's t. Exit code 1 when one
+    does not.
 
     Example: fracjax reproduce references --quick
     """
@@ -57,6 +56,7 @@ def reproduce(
         raise ValueError(msg)
     configure_jax("float32", compilation_cache=compilation_cache)
     from fracjax.reproduce import experiments, run
+    from fracjax.reproduce.rows import compared
     from fracjax.reproduce.run import as_document
 
     known = experiments()
@@ -85,9 +85,9 @@ def reproduce(
     else:
         from fracjax.cli.tables import print_rows
 
-        print_rows([row for row in rows if not math.isnan(row.reference)])
+        print_rows(compared(rows))
         for row in rows:  # these have nothing to agree with
-            if math.isnan(row.reference):
+            if not row.is_compared:
                 interval = f"[{row.low:.3g}, {row.high:.3g}]"
                 typer.echo(f"not tested: {row.system}: {row.quantity}: {row.value:.3g} {interval}")
     if not all(row.agrees for row in rows):

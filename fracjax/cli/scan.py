@@ -6,12 +6,21 @@ from typing import Annotated, Any
 
 import typer
 
-from fracjax.cli.policies import (
+from fracjax.cli.options import (
     ActionBoundsOption,
     ActivationOption,
+    BackendOption,
+    CompilationCacheOption,
+    DtypeOption,
+    HorizonOption,
     PolicyOption,
+    ReturnStatesOption,
     SquashOption,
     StatisticsOption,
+    StochasticOption,
+    TrustOption,
+)
+from fracjax.cli.policies import (
     digest,
     in_float64,
     load_environment_and_policy,
@@ -45,9 +54,7 @@ def scan(
     environment: Annotated[
         str | None, typer.Argument(help="Environment, see `fracjax info envs`.")
     ] = None,
-    backend: Annotated[
-        str | None, typer.Option(help="Physics backend of a Brax environment.")
-    ] = None,
+    backend: BackendOption = None,
     policy: PolicyOption = None,
     activation: ActivationOption = None,
     squash: SquashOption = None,
@@ -84,15 +91,11 @@ def scan(
     ] = 0.1,
     gamma: Annotated[
         list[float] | None,
-        typer.Option(help="Discount factor; repeat for several. [default: 0.99]"),
+        typer.Option(help="Discount factor; repeat for several. Default: 0.99."),
     ] = None,
-    horizon: Annotated[int, typer.Option(help="Steps of a return.")] = 1000,
-    return_states: Annotated[
-        int, typer.Option(help="Initial states that a return averages over.")
-    ] = 2,
-    stochastic: Annotated[
-        bool, typer.Option(help="Returns of the stochastic policy, common random numbers.")
-    ] = False,
+    horizon: HorizonOption = 1000,
+    return_states: ReturnStatesOption = 2,
+    stochastic: StochasticOption = False,
     replicates: Annotated[
         int,
         typer.Option(help="With --stochastic: returns per point, for means and standard errors."),
@@ -110,10 +113,10 @@ def scan(
     ] = None,
     zoom_at: Annotated[
         str | None,
-        typer.Option(help="Coordinates to zoom to, as 0.01,-0.02. [default: the roughest point]"),
+        typer.Option(help="Coordinates to zoom to, as 0.01,-0.02. Default: the roughest point."),
     ] = None,
     film: Annotated[
-        str, typer.Option(help="Format of the zoom: gif, or mp4 (pip install 'fracjax\\[movies]').")
+        str, typer.Option(help="Format of the zoom: gif, or mp4 (with the extra `movies`).")
     ] = "gif",
     out: Annotated[Path, typer.Option(help="Folder of the scan.")] = Path("fracjax-scan"),
     resume: Annotated[
@@ -128,7 +131,7 @@ def scan(
     ] = "auto",
     chunk: Annotated[
         int | None,
-        typer.Option(help="Points that one device evaluates together. [default: chosen]", min=1),
+        typer.Option(help="Points that one device evaluates together. Default: chosen.", min=1),
     ] = None,
     memory: Annotated[
         str | None,
@@ -147,14 +150,10 @@ def scan(
     process: Annotated[
         int | None, typer.Option(help="With --coordinator: which this one is, from 0.")
     ] = None,
-    trust: Annotated[
-        bool, typer.Option(help="Read a pickle (Brax's save_params), restricted to arrays.")
-    ] = False,
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float64",
+    trust: TrustOption = False,
+    dtype: DtypeOption = "float64",
     seed: Annotated[int, typer.Option(help="Seed of states and directions.")] = 0,
-    compilation_cache: Annotated[
-        bool, typer.Option(help="Keep compiled programs on disk for the next run.")
-    ] = True,
+    compilation_cache: CompilationCacheOption = True,
     json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")] = False,
 ) -> None:
     """Evaluate the return over a line, plane or box of policies; stop and resume at any time.
@@ -185,7 +184,7 @@ def scan(
             activation=activation,
             squash=squash,
             statistics=None if statistics is None else str(statistics.resolve()),
-            statistics_digest=None if statistics is None else digest(str(statistics)),
+            statistics_digest=digest(None if statistics is None else str(statistics)),
             action_bounds=parse_bounds(action_bounds),
             plane=files[0],
             plane_digests=files[1],

@@ -77,6 +77,6 @@ def _through(request: ScanRequest, params: "PyTree", *, trust: bool) -> "PlacedG
         return landscapes.principal_plane(
             path, num_axes=len(request.grid), num_points=request.grid, margin=0.25
         )
-    others = [checkpoints.load(Path(file), trust=trust) for file in request.plane_files]
+    others = [checkpoints.load_policy(Path(file), trust=trust) for file in request.plane_files]
     points = [params, *(tree.astype(other.params, dtype) for other in others)]
     return landscapes.slice_through(points, num_points=request.grid)

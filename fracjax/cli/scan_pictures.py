@@ -1,11 +1,11 @@
 """Scans that choose their points: adaptive pictures and zooms, as `fracjax scan` makes them."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fracjax import safe_files
 from fracjax.cli.runtime import Report
 from fracjax.cli.scan_request import ScanRequest
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from fracjax._types import Key, PyTree
     from fracjax.landscapes import Grid
+    from fracjax.landscapes.scans.store import ScanStore
 
 __all__ = ["adaptive", "zoom"]
 
@@ -33,28 +34,26 @@ def adaptive(
     report: Report,
 ) -> "xarray.Dataset":
     """Evaluate where interpolation fails, and keep the picture as a scan."""
-    import jax
-
     from fracjax import landscapes
     from fracjax.evaluation import cache_chunk_size
     from fracjax.landscapes.refinement.adaptive import adaptive_batches
     from fracjax.landscapes.refinement.batches import default_batch_size
-    from fracjax.landscapes.scans.manifests import describe
-    from fracjax.landscapes.scans.store import open_journal, save_scan
+    from fracjax.landscapes.scans.store import save_scan
 
     chunk = chunk_size or cache_chunk_size(params)
     budget = min(int(request.adaptive or 0), grid.size)
     # A small budget is spent in several batches, or nothing is left to choose.
     size = min(default_batch_size(chunk), chunk * max(1, budget // _BATCHES // chunk))
-    manifest = describe(
-        params, grid, key, evaluator="plain", chunk_size=chunk, config=request.document()
-    )
-    journal = open_journal(
-        folder / "batches",
-        manifest,
+    manifest, journal = _journal(
+        request,
+        objective,
+        params,
+        grid,
+        key,
+        folder,
+        chunk_size=chunk,
         num_batches=adaptive_batches(budget, size),
         batch_size=size,
-        output=jax.eval_shape(objective, params, key),
     )
     picture = landscapes.adaptive_scan(
         objective,
@@ -67,7 +66,7 @@ def adaptive(
         store=journal,
         on_progress=lambda done: report("adaptive scan", min(done, budget), budget),
     )
-    notes = {name: picture.attrs[name] for name in picture.attrs if name not in ("directions",)}
+    notes = {name: value for name, value in picture.attrs.items() if name != "directions"}
     save_scan(folder / "values", picture, {**manifest, "notes": notes})
     return landscapes.open_scan(folder / "values").assign_attrs(notes)
 
@@ -85,26 +84,26 @@ def zoom(
     report: Report,
 ) -> list[dict[str, Any]]:
     """Zoom in frame by frame; write the film, a picture of some frames, and their numbers."""
-    import jax
-
     from fracjax import landscapes
     from fracjax.evaluation import cache_chunk_size
     from fracjax.landscapes.refinement.batches import default_batch_size
     from fracjax.landscapes.refinement.zooms import zoom_batches
-    from fracjax.landscapes.scans.manifests import describe
-    from fracjax.landscapes.scans.store import open_journal
     from fracjax.plotting.movies import write_movie
     from fracjax.plotting.zooms import zoom_figure
 
     chunk = chunk_size or cache_chunk_size(params)
     size = default_batch_size(chunk)
     frames, side = int(request.zoom or 0), request.grid[0]
-    journal = open_journal(
-        folder / "batches",
-        describe(params, grid, key, evaluator="plain", chunk_size=chunk, config=request.document()),
+    _, journal = _journal(
+        request,
+        objective,
+        params,
+        grid,
+        key,
+        folder,
+        chunk_size=chunk,
         num_batches=zoom_batches(frames, side, len(grid.axes), size),
         batch_size=size,
-        output=jax.eval_shape(objective, params, key),
     )
     total = frames * side ** len(grid.axes)
     numbers: list[dict[str, Any]] = []
@@ -137,10 +136,39 @@ def zoom(
     else:
         list(made())
     figure = zoom_figure(shown, title=title)
-    beside = folder / "scan.partial.png"
-    figure.savefig(beside, dpi=110)
-    os.replace(beside, folder / "scan.png")
-    document = folder / "zoom.partial"
-    document.write_text(json.dumps({"frames": numbers}, indent=1) + "\n")
-    os.replace(document, folder / "zoom.json")
+    with safe_files.written_whole(folder / "scan.png") as file:
+        figure.savefig(file, format="png", dpi=110)
+    with safe_files.written_whole(folder / "zoom.json") as file:
+        file.write((json.dumps({"frames": numbers}, indent=1) + "\n").encode())
     return numbers
+
+
+def _journal(
+    request: ScanRequest,
+    objective: Callable,
+    params: "PyTree",
+    grid: "Grid",
+    key: "Key",
+    folder: Path,
+    *,
+    chunk_size: int,
+    num_batches: int,
+    batch_size: int,
+) -> "tuple[dict[str, Any], ScanStore]":
+    """Describe the picture, and open the store of the batches that it is made of."""
+    import jax
+
+    from fracjax.landscapes.scans.manifests import describe
+    from fracjax.landscapes.scans.store import open_journal
+
+    manifest = describe(
+        params, grid, key, evaluator="plain", chunk_size=chunk_size, config=request.document()
+    )
+    journal = open_journal(
+        folder / "batches",
+        manifest,
+        num_batches=num_batches,
+        batch_size=batch_size,
+        output=jax.eval_shape(objective, params, key),
+    )
+    return manifest, journal

@@ -13,9 +13,6 @@ from fracjax.cli.policies import digest
 from fracjax.cli.runtime import parse_dtype
 
 __all__ = [
-    "FILMS",
-    "MEASURES",
-    "PLANES",
     "ScanRequest",
     "parse_grid",
     "parse_memory",
@@ -30,10 +27,10 @@ _MAX_POINTS = 100_000_000
 _MAX_AXES = 6
 _FEWEST_ADAPTIVE = 64
 _MAX_FRAMES = 60
-MEASURES = ("returns", "exponents")
-FILMS = ("gif", "mp4")
+_MEASURES = ("returns", "exponents")
+_FILMS = ("gif", "mp4")
 # Planes, and what follows a colon: nothing, one file or folder, or one or two files.
-PLANES = {
+_PLANES = {
     "random": 0,
     "filter": 0,
     "orthonormal": 0,
@@ -107,12 +104,12 @@ class ScanRequest:
     @property
     def plane_kind(self) -> str:
         """Kind of directions, without the files."""
-        return self.plane.partition(":")[0]
+        return _split_plane(self.plane)[0]
 
     @property
     def plane_files(self) -> tuple[str, ...]:
         """Files that the directions come from."""
-        return split_plane(self.plane)[1]
+        return _split_plane(self.plane)[1]
 
     @property
     def num_points(self) -> int:
@@ -130,16 +127,16 @@ class ScanRequest:
             ValueError: If a setting is out of range or two do not go together.
         """
         parse_dtype(self.dtype)
-        kind, files = split_plane(self.plane)
-        if kind not in PLANES:
-            msg = f"--plane must be one of {', '.join(PLANES)}, but is {kind!r}."
+        kind, files = _split_plane(self.plane)
+        if kind not in _PLANES:
+            msg = f"--plane must be one of {', '.join(_PLANES)}, but is {kind!r}."
             raise ValueError(msg)
-        if not min(PLANES[kind], 1) <= len(files) <= PLANES[kind]:
+        if not min(_PLANES[kind], 1) <= len(files) <= _PLANES[kind]:
             wanted = {0: "no file", 1: f"{kind}:FILE", 2: f"{kind}:FILE or {kind}:FILE,FILE"}
-            msg = f"--plane {kind} takes {wanted[PLANES[kind]]}, but is {self.plane!r}."
+            msg = f"--plane {kind} takes {wanted[_PLANES[kind]]}, but is {self.plane!r}."
             raise ValueError(msg)
-        if self.measure not in MEASURES:
-            msg = f"--measure must be one of {', '.join(MEASURES)}, but is {self.measure!r}."
+        if self.measure not in _MEASURES:
+            msg = f"--measure must be one of {', '.join(_MEASURES)}, but is {self.measure!r}."
             raise ValueError(msg)
         if min(self.grid, default=0) < 2 or self.num_points > _MAX_POINTS:
             msg = (
@@ -189,8 +186,8 @@ class ScanRequest:
 
     def _check_pictures(self) -> None:
         """Refuse adaptive scans and zooms that cannot be made."""
-        if self.film not in FILMS:
-            msg = f"--film must be one of {', '.join(FILMS)}, but is {self.film!r}."
+        if self.film not in _FILMS:
+            msg = f"--film must be one of {', '.join(_FILMS)}, but is {self.film!r}."
             raise ValueError(msg)
         if self.zoom_at is not None and self.zoom is None:
             msg = "--zoom-at needs --zoom FRAMES."
@@ -309,7 +306,7 @@ def _fits(value: Any, kind: Any) -> bool:
     return type(value) is kind if kind is not types.NoneType else value is None
 
 
-def split_plane(plane: str) -> tuple[str, tuple[str, ...]]:
+def _split_plane(plane: str) -> tuple[str, tuple[str, ...]]:
     """Kind of a `--plane`, and its files."""
     kind, _, files = plane.partition(":")
     return kind, tuple(part for part in files.split(",") if part)
@@ -321,7 +318,7 @@ def resolved_plane(plane: str) -> tuple[str, tuple[str, ...]]:
     Raises:
         ValueError: If a file is missing.
     """
-    kind, files = split_plane(plane)
+    kind, files = _split_plane(plane)
     missing = [file for file in files if not Path(file).exists()]
     if missing:
         msg = f"--plane {plane}: there is no {missing[0]}."

@@ -1,12 +1,12 @@
 """What `fracjax scan` shows: progress, the picture, and a summary."""
 
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fracjax import safe_files
 from fracjax.cli.runtime import Report
 from fracjax.cli.scan_request import ScanRequest
 
@@ -76,9 +76,8 @@ def draw(
         figure = scan_figure(shown, request.gamma, title=title)
         if placed is not None and len(request.grid) == 2:
             path_on_plane(figure.axes[0], placed)
-    beside = path.with_suffix(".partial.png")
-    figure.savefig(beside, dpi=110)
-    os.replace(beside, path)
+    with safe_files.written_whole(path) as file:
+        figure.savefig(file, format="png", dpi=110)
 
 
 def summarize(data: "xarray.Dataset", request: ScanRequest, folder: Path) -> dict[str, Any]:

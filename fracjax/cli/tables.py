@@ -1,17 +1,24 @@
 """Results as short tables in the terminal."""
 
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from fracjax.reproduce.rows import Row, with_error
+if TYPE_CHECKING:
+    from fracjax.reproduce.rows import Row
 
-__all__ = ["print_rows", "print_tables"]
+__all__ = ["VERDICT_COLORS", "print_rows", "print_tables"]
 
 _CAP = 2.0
 _WIDE = 110
-_COLORS = {"smooth": "green", "fractal": "red", "discontinuous": "yellow", "undecided": "dim"}
+VERDICT_COLORS = {
+    "smooth": "green",
+    "fractal": "red",
+    "discontinuous": "yellow",
+    "undecided": "dim",
+}
 
 
 def _text(estimate: dict[str, Any]) -> str:
@@ -48,7 +55,7 @@ def print_tables(results: list[dict[str, Any]]) -> None:
             verdict = finding["verdict"]
             table.add_row(
                 f"{finding['discount']:g}",
-                f"[{_COLORS[verdict]}]{verdict}[/]",
+                f"[{VERDICT_COLORS[verdict]}]{verdict}[/]",
                 _text(finding["holder"]),
                 _text(finding["paper"]),
                 _prediction(finding["predicted"]["mean"]),
@@ -61,7 +68,7 @@ def print_tables(results: list[dict[str, Any]]) -> None:
         for finding in result["by_discount"]:
             verdict = finding["verdict"]
             console.print(
-                f"γ = {finding['discount']:g}: [{_COLORS[verdict]}]{verdict}[/]:"
+                f"γ = {finding['discount']:g}: [{VERDICT_COLORS[verdict]}]{verdict}[/]:"
                 f" {finding['reason']}; {_agreement(finding)}",
                 soft_wrap=True,
                 highlight=False,
@@ -72,8 +79,10 @@ def print_tables(results: list[dict[str, Any]]) -> None:
         )
 
 
-def print_rows(rows: list[Row]) -> None:
+def print_rows(rows: "list[Row]") -> None:
     """Print compared numbers, and how many agree."""
+    from fracjax.reproduce.rows import with_error
+
     console = Console()
     table = Table()
     headings = ["system", "quantity", "value", "reference", "z"]
@@ -93,4 +102,9 @@ def print_rows(rows: list[Row]) -> None:
         table.add_row(*cells[: len(headings)])
     console.print(table)
     agreeing = sum(row.agrees for row in rows)
-    console.print(f"{agreeing} of {len(rows)} numbers agree within 4 joint standard errors")
+    few = ", or more where an error is from few samples" * any(map(_from_few, rows))
+    console.print(f"{agreeing} of {len(rows)} numbers agree within 4 joint standard errors{few}")
+
+
+def _from_few(row: "Row") -> bool:
+    return math.isfinite(row.degrees)

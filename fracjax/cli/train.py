@@ -2,10 +2,17 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from fracjax.cli.options import (
+    AlgorithmOption,
+    BackendOption,
+    CompilationCacheOption,
+    JsonOption,
+    StepsOption,
+)
 from fracjax.cli.recorded_paths import TrainingPath
 from fracjax.cli.runtime import (
     bad_input_is_exit_code_2,
@@ -14,10 +21,7 @@ from fracjax.cli.runtime import (
     progress_bar,
     versions,
 )
-from fracjax.cli.watched_runs import check_folder, live_watch, write_page
-
-if TYPE_CHECKING:
-    from fracjax.diagnosis.watching import Watch
+from fracjax.cli.watched_runs import check_folder, live_watch, note_progress, write_page
 
 __all__ = ["train"]
 
@@ -25,30 +29,26 @@ __all__ = ["train"]
 @bad_input_is_exit_code_2
 def train(
     environment: Annotated[str, typer.Argument(help="Environment, see `fracjax info envs`.")],
-    algo: Annotated[str, typer.Option(help="Training algorithm: ppo or sac.")] = "ppo",
-    backend: Annotated[
-        str | None, typer.Option(help="Physics backend of a Brax environment.")
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Environment steps. [default: by environment]")
-    ] = None,
+    algo: AlgorithmOption = "ppo",
+    backend: BackendOption = None,
+    steps: StepsOption = None,
     envs: Annotated[
-        int | None, typer.Option(help="Environments in parallel. [default: by environment]")
+        int | None, typer.Option(help="Environments in parallel. Default: by environment.")
     ] = None,
     discount: Annotated[
-        float | None, typer.Option(help="Discount of training. [default: by environment]")
+        float | None, typer.Option(help="Discount of training. Default: by environment.")
     ] = None,
     episode_length: Annotated[
-        int | None, typer.Option(help="Steps of an episode. [default: by environment]")
+        int | None, typer.Option(help="Steps of an episode. Default: by environment.")
     ] = None,
     hidden: Annotated[
-        str | None, typer.Option(help="Widths of the hidden layers. [default: 32,32]")
+        str | None, typer.Option(help="Widths of the hidden layers. Default: 32,32.")
     ] = None,
     activation: Annotated[
-        str | None, typer.Option(help="tanh, swish, relu, … [default: by environment]")
+        str | None, typer.Option(help="tanh, swish, relu, … Default: by environment.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Policy file, .msgpack or .npz. [default: ENV.msgpack]")
+        Path | None, typer.Option(help="Policy file, .msgpack or .npz. Default: ENV.msgpack.")
     ] = None,
     path: Annotated[
         Path | None,
@@ -75,10 +75,8 @@ def train(
     overwrite: Annotated[bool, typer.Option(help="Replace an existing policy file.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of weights and exploration.")] = 0,
     quick: Annotated[bool, typer.Option(help="A tenth of the steps: a first look.")] = False,
-    compilation_cache: Annotated[
-        bool, typer.Option(help="Keep compiled programs on disk for the next run.")
-    ] = True,
-    json: Annotated[bool, typer.Option("--json", help="Print results as JSON.")] = False,
+    compilation_cache: CompilationCacheOption = True,
+    json: JsonOption = False,
 ) -> None:
     """Train a policy, with progress, and keep snapshots of its parameters.
 
@@ -100,7 +98,7 @@ def train(
     configure_jax("float32" if watch is None else "float64", compilation_cache=compilation_cache)
     from fracjax.rl import envs as registry
     from fracjax.rl import training
-    from fracjax.rl.checkpoints import save
+    from fracjax.rl.checkpoints import save_policy
 
     env = registry.make(environment, backend=backend, dtype="float32")
     settings = training.default_settings(environment, algo)
@@ -119,26 +117,21 @@ def train(
         settings = dataclasses.replace(settings, num_timesteps=max(1, settings.num_timesteps // 10))
 
     training.check_settings(settings, path_every=path_every)
-    watching = None
+    watching = look = None
     if watch is not None and path is not None:
+        run = path
         watching = live_watch(
             env,
             settings,
             algorithm=algo,
-            folder=path,
+            folder=run,
             budget=watch,
             horizon=None,
             seed=seed,
             total_steps=settings.num_timesteps,
-            on_record=lambda watching, _: draw(watching, "running"),
+            on_record=lambda watching, _: note_progress(watching, run),
         )
-
         look = watching.policy_params_fn(normalize=settings.normalize_observations)
-
-    def draw(watching: "Watch", state: str) -> None:
-        assert path is not None
-        watching.note(state, step=watching.records[-1].step if watching.records else 0)
-        write_page(watching, path, state=state)
 
     returns: list[tuple[int, float]] = []
     recorded = TrainingPath(path, env, settings, algorithm=algo, seed=seed, path_every=path_every)
@@ -155,7 +148,7 @@ def train(
 
         def keep(steps: int, make_policy: Any, params: Any) -> None:
             recorded.on_params(steps, make_policy, params)
-            if watching is not None:
+            if look is not None:
                 look(steps, make_policy, params)
 
         policy = training.train(
@@ -169,11 +162,12 @@ def train(
             resume=resume,
             on_params=keep,
         )
-    save(policy, target)
+    save_policy(policy, target)
     watched = None
-    if watching is not None:
+    if watching is not None and path is not None:
         watched = watching.summary()
-        draw(watching, "finished")
+        watching.note("finished", step=policy.info.training["steps"])
+        write_page(watching, path, state="finished")
     if json:
         document = {
             "policy": str(target),

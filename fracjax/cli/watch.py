@@ -7,9 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fracjax.cli.options import (
+    AlgorithmOption,
+    BackendOption,
+    CompilationCacheOption,
+    JsonOption,
+    StepsOption,
+)
 from fracjax.cli.runtime import bad_input_is_exit_code_2, configure_jax, print_json, versions
 from fracjax.cli.watch_back import read_run
-from fracjax.cli.watched_runs import check_folder, live_watch, summary_document, write_page
+from fracjax.cli.watched_runs import (
+    check_folder,
+    live_watch,
+    note_progress,
+    summary_document,
+    write_page,
+)
 
 if TYPE_CHECKING:
     from fracjax.diagnosis.watching import Record, Watch
@@ -32,23 +45,19 @@ def watch(
             help="Environment to train in, see `fracjax info envs`, or folder of a run.",
         ),
     ],
-    algo: Annotated[str, typer.Option(help="Training algorithm: ppo or sac.")] = "ppo",
-    backend: Annotated[
-        str | None, typer.Option(help="Physics backend of a Brax environment.")
-    ] = None,
+    algo: AlgorithmOption = "ppo",
+    backend: BackendOption = None,
     budget: Annotated[
         float | None,
         typer.Option(
-            help="Time to spend watching, as a fraction of training time. [default: 0.1; 0.5 with"
-            " --quick, where compiling takes most]"
+            help="Time to spend watching, as a fraction of training time. Default: 0.1; 0.5 with"
+            " --quick, where compiling takes most."
         ),
     ] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Environment steps. [default: by environment]")
-    ] = None,
+    steps: StepsOption = None,
     every: Annotated[
         int | None,
-        typer.Option(help="Environment steps between two looks. [default: a twentieth of all]"),
+        typer.Option(help="Environment steps between two looks. Default: a twentieth of all."),
     ] = None,
     discount: Annotated[
         float | None,
@@ -56,7 +65,7 @@ def watch(
     ] = None,
     horizon: Annotated[
         int | None,
-        typer.Option(help="Steps of a return. [default: an episode, at most 1000]"),
+        typer.Option(help="Steps of a return. Default: an episode, at most 1000."),
     ] = None,
     size: Annotated[
         str,
@@ -69,13 +78,11 @@ def watch(
         bool, typer.Option(help="Follow a run that another process is writing.")
     ] = True,
     member: Annotated[int, typer.Option(help="Which of several seeds recorded in one path.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run. [default: ENV-run]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run. Default: ENV-run.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of training, states and lines.")] = 0,
     quick: Annotated[bool, typer.Option(help="A tenth of the steps: a first look.")] = False,
-    compilation_cache: Annotated[
-        bool, typer.Option(help="Keep compiled programs on disk for the next run.")
-    ] = True,
-    json: Annotated[bool, typer.Option("--json", help="Print results as JSON.")] = False,
+    compilation_cache: CompilationCacheOption = True,
+    json: JsonOption = False,
 ) -> None:
     """Train and watch: return, Lyapunov and Hölder exponents, warnings, and what to try.
 
@@ -172,8 +179,7 @@ def _train(
 
         def on_record(watching: "Watch", _: "Record") -> None:
             show(watching.records, progress["line"])
-            write_page(watching, folder, state="running")
-            watching.note("running", step=watching.records[-1].step)
+            note_progress(watching, folder)
 
         watching = live_watch(
             environment,

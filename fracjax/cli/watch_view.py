@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from fracjax.cli.sparklines import sparkline
+from fracjax.cli.tables import VERDICT_COLORS
 from fracjax.diagnosis.watching import Number, Record, advise, messages
 
-__all__ = ["Below", "Show", "live_view", "sparkline", "view"]
+__all__ = ["Below", "Show", "live_view", "view"]
 
-_COLORS = {"smooth": "green", "fractal": "red", "discontinuous": "yellow", "undecided": "dim"}
 _ROWS = 8
 
 
@@ -82,7 +82,7 @@ def _table(records: Sequence[Record]) -> Table:
         cells = [f"{record.step:,}", _number(record.value), _number(record.rate)]
         for found in record.by_discount:
             law = found.predicted.get("mean")
-            color = _COLORS[found.verdict]
+            color = VERDICT_COLORS[found.verdict]
             cells += [
                 f"[{color}]{found.verdict}[/]",
                 _number(found.holder),

@@ -15,6 +15,7 @@ __all__ = [
     "check_folder",
     "live_watch",
     "make_watch",
+    "note_progress",
     "summary_document",
     "write_page",
 ]
@@ -102,10 +103,17 @@ def write_page(watching: "Watch", folder: Path, *, state: str) -> list[Path]:
     from fracjax.reports.watching import write_watch
 
     configuration = read_configuration(folder) or {}
-    title = f"{configuration.get('environment', folder.name)}, {configuration.get('algorithm', '')}"
+    named = configuration.get("environment", folder.name), configuration.get("algorithm")
+    title = ", ".join(str(name) for name in named if name)
     return write_watch(
         folder, watching.records, title=title, configuration=configuration, state=state
     )
+
+
+def note_progress(watching: "Watch", folder: Path) -> None:
+    """Tell followers how far a running watch has come, and draw its page."""
+    watching.note("running", step=watching.records[-1].step)
+    write_page(watching, folder, state="running")
 
 
 def summary_document(

@@ -57,10 +57,23 @@ def mean_of_draws(
     return Estimate(value, error, value - width, value + width, codes, details or {})
 
 
-def probes_at_once(size: int, numbers: int = 1) -> int:
-    """How many probes of `numbers` vectors each are worth taking together."""
-    most, total = _MOST_PROBES
-    return max(1, min(most, total // (size * numbers)))
+def probes_at_once(chunk_size: int | None, num_probes: int, size: int, numbers: int = 1) -> int:
+    """How many probes are taken together: as told, or as many as are worth it, at most all.
+
+    Args:
+        chunk_size: What was asked for, or None.
+        num_probes: All probes.
+        size: Numbers in a vector.
+        numbers: Vectors that a probe keeps.
+
+    Raises:
+        ValueError: If `chunk_size` is not positive.
+    """
+    if chunk_size is None:
+        most, total = _MOST_PROBES
+        chunk_size = max(1, min(most, total // (size * numbers)))
+    check_count("chunk_size", chunk_size, 1)
+    return min(chunk_size, num_probes)
 
 
 def check_probe(probe: str) -> None:

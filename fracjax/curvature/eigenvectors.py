@@ -8,7 +8,6 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from fracjax import tree
@@ -17,6 +16,7 @@ from fracjax.curvature.hessian_products import (
     HessianMethod,
     Operator,
     check_hessian_settings,
+    flattened,
     hessian_operator,
 )
 from fracjax.curvature.lanczos import from_basis, lanczos_start, lanczos_step, tridiagonal_matrix
@@ -244,11 +244,7 @@ def top_eigenvectors(
     tolerance: float | Array,
 ) -> Eigenpairs:
     """Find extreme eigenvectors of any symmetric operator on pytrees like `like`."""
-    flat, unravel = ravel_pytree(jax.tree.map(jnp.asarray, like))
-
-    def apply(vector: Array) -> Array:
-        return ravel_pytree(operator(unravel(vector)))[0].astype(flat.dtype)
-
+    apply, flat, unravel = flattened(operator, like)
     first, later = jax.random.split(key)
     start = jax.random.normal(first, flat.shape, flat.dtype)
     ritz, rows, values, residuals = _iterate(

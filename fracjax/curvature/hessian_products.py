@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from fracjax import tree
@@ -25,6 +26,7 @@ __all__ = [
     "HessianVectorProduct",
     "Operator",
     "check_hessian_settings",
+    "flattened",
     "hessian_operator",
     "hessian_vector_product",
     "where_finite",
@@ -174,6 +176,20 @@ def hessian_operator(
         return jax.tree.map(lambda g: (g[0] - g[1]) * (size / (2 * length)), ends)
 
     return differences, Label(f"differences of {inner}-mode gradients"), length
+
+
+def flattened(operator: Operator, like: PyTree) -> tuple[Callable[[Array], Array], Array, Callable]:
+    """Make an operator on pytrees like `like` one on vectors.
+
+    Returns:
+        The product, `like` as a vector, and what makes a pytree of a vector.
+    """
+    flat, unravel = ravel_pytree(jax.tree.map(jnp.asarray, like))
+
+    def apply(vector: Array) -> Array:
+        return ravel_pytree(operator(unravel(vector)))[0].astype(flat.dtype)
+
+    return apply, flat, unravel
 
 
 def where_finite(value: Array, derivative: PyTree) -> PyTree:

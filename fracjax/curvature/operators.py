@@ -12,7 +12,6 @@ from typing import Any, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from fracjax import tree
@@ -24,6 +23,7 @@ from fracjax.curvature.hessian_products import (
     HessianMethod,
     Operator,
     check_hessian_settings,
+    flattened,
     hessian_operator,
     where_finite,
 )
@@ -51,7 +51,7 @@ class _Rule(Protocol):
     @property
     def linearize(self) -> bool: ...
 
-    def on_batch(self, params: PyTree, frozen: PyTree, batch: PyTree) -> tuple[Operator, Label]:
+    def on_batch(self, params: PyTree, frozen: PyTree, batch: PyTree) -> Operator:
         """Make the operator of one batch at these parameters."""
         ...
 
@@ -95,9 +95,9 @@ class CurvatureOperator:
         """
         if isinstance(self.batches, Batches):
             return lambda direction: over_batches(
-                lambda batch: self._on_batch(batch)[0](direction), self.batches
+                lambda batch: self._on_batch(batch)(direction), self.batches
             )
-        product, _ = self._on_batch(self.batches)
+        product = self._on_batch(self.batches)
         if linearize is None:
             linearize = self.rule.linearize
         if not linearize:
@@ -106,23 +106,13 @@ class CurvatureOperator:
         marker, linear = jax.linearize(product, origin)  # NaN where the loss is, else zero
         return lambda direction: jax.tree.map(jnp.add, marker, linear(direction))
 
-    def _on_batch(self, batch: PyTree) -> tuple[Operator, Label]:
+    def _on_batch(self, batch: PyTree) -> Operator:
         return self.rule.on_batch(self.params, self.frozen, batch)
 
 
 def flat_operator(operator: CurvatureOperator) -> tuple[Callable[[Array], Array], Array, Callable]:
-    """The operator on vectors.
-
-    Returns:
-        The product, the parameters as a vector, and what makes a pytree of a vector.
-    """
-    flat, unravel = ravel_pytree(jax.tree.map(jnp.asarray, operator.params))
-    product = operator.linear_map()
-
-    def apply(vector: Array) -> Array:
-        return ravel_pytree(product(unravel(vector)))[0].astype(flat.dtype)
-
-    return apply, flat, unravel
+    """The operator on vectors, the parameters as one, and what makes a pytree of a vector."""
+    return flattened(operator.linear_map(), operator.params)
 
 
 def hessian(
@@ -176,12 +166,10 @@ def hessian(
         >>> print(3 * operator(jnp.ones(3)))  # the Hessian is diagonal here
         [4.   1.   0.25]
     """
-    part, frozen = (params, None) if mask is None else partition(params, mask)
+    part, frozen = _checked_parts(loss, params, batches, mask, chunk_size, method, step)
     rule = _HessianRule(loss, method, step, chunk_size, linearize and method != "differences")
-    objective = _objective(loss, frozen, first_batch(batches))
-    check_hessian_settings(objective, part, _no_key(), method, step, chunk_size)
     if rule.linearize and method == "auto":
-        *_, label = rule.resolve(part, frozen, first_batch(batches))
+        _, label = rule.resolve(part, frozen, first_batch(batches))
         rule = dataclasses.replace(rule, linearize=not label.startswith("differences"))
     return CurvatureOperator(part, frozen, batches, rule)
 
@@ -223,14 +211,12 @@ def gauss_newton(
     if not isinstance(sample, tuple | list) or len(sample) != 2:
         msg = "Argument `batches` must hold pairs of inputs and targets, but does not."
         raise ValueError(msg)
-    rule = _GaussNewtonRule(model, loss, linearize, chunk_size)
-    part, frozen = (params, None) if mask is None else partition(params, mask)
 
     def whole(params: PyTree, batch: PyTree) -> Array:
         return loss(model(params, batch[0]), batch[1])
 
-    objective = _objective(whole, frozen, sample)
-    check_hessian_settings(objective, part, _no_key(), "auto", None, chunk_size)
+    part, frozen = _checked_parts(whole, params, batches, mask, chunk_size)
+    rule = _GaussNewtonRule(model, loss, linearize, chunk_size)
     return CurvatureOperator(part, frozen, batches, rule)
 
 
@@ -266,15 +252,12 @@ def empirical_fisher(
     References:
         Kunstner, Balles and Hennig (2019), arXiv 1905.12558.
     """
-    part, frozen = (params, None) if mask is None else partition(params, mask)
-    rule = _FisherRule(loss, linearize, chunk_size)
-    sample = first_batch(batches)
 
     def average(params: PyTree, batch: PyTree) -> Array:
         return _losses(loss, params, batch).mean()
 
-    objective = _objective(average, frozen, sample)
-    check_hessian_settings(objective, part, _no_key(), "auto", None, chunk_size)
+    part, frozen = _checked_parts(average, params, batches, mask, chunk_size)
+    rule = _FisherRule(loss, linearize, chunk_size)
     return CurvatureOperator(part, frozen, batches, rule)
 
 
@@ -289,6 +272,22 @@ def symmetric_operator(
         data: Arrays that the product needs.
     """
     return CurvatureOperator(like, None, (data,), _GivenRule(apply))
+
+
+def _checked_parts(
+    loss: Loss,
+    params: PyTree,
+    batches: PyTree,
+    mask: Mask | None,
+    chunk_size: int | None,
+    method: HessianMethod = "auto",
+    step: float | None = None,
+) -> tuple[PyTree, PyTree]:
+    """Cut the parameters by the mask; raise ValueError for what no operator takes."""
+    part, frozen = (params, None) if mask is None else partition(params, mask)
+    objective = _objective(loss, frozen, first_batch(batches))
+    check_hessian_settings(objective, part, _no_key(), method, step, chunk_size)
+    return part, frozen
 
 
 def _no_key() -> Array:
@@ -318,14 +317,15 @@ class _HessianRule:
     linearize: bool
 
     def resolve(self, params: PyTree, frozen: PyTree, batch: PyTree) -> tuple[Operator, Label]:
+        """Make the operator of one batch, and name the method that it uses."""
         objective = _objective(self.loss, frozen, batch)
         operator, label, _ = hessian_operator(
             objective, params, _no_key(), self.method, self.step, self.chunk_size
         )
         return operator, label
 
-    def on_batch(self, params: PyTree, frozen: PyTree, batch: PyTree) -> tuple[Operator, Label]:
-        return self.resolve(params, frozen, batch)
+    def on_batch(self, params: PyTree, frozen: PyTree, batch: PyTree) -> Operator:
+        return self.resolve(params, frozen, batch)[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -335,7 +335,7 @@ class _GaussNewtonRule:
     linearize: bool
     chunk_size: int | None
 
-    def on_batch(self, params: PyTree, frozen: PyTree, batch: PyTree) -> tuple[Operator, Label]:
+    def on_batch(self, params: PyTree, frozen: PyTree, batch: PyTree) -> Operator:
         inputs, targets = batch
 
         def outputs_of(part: PyTree) -> PyTree:
@@ -348,7 +348,7 @@ class _GaussNewtonRule:
             found = _pull_back(outputs_of, params, pulled, self.chunk_size)
             return where_finite(value, found)
 
-        return product, Label("gauss-newton")
+        return product
 
 
 @dataclasses.dataclass(frozen=True)
@@ -357,7 +357,7 @@ class _FisherRule:
     linearize: bool
     chunk_size: int | None
 
-    def on_batch(self, params: PyTree, frozen: PyTree, batch: PyTree) -> tuple[Operator, Label]:
+    def on_batch(self, params: PyTree, frozen: PyTree, batch: PyTree) -> Operator:
         def losses_of(part: PyTree) -> Array:
             return _losses(self.loss, _whole(part, frozen), batch)
 
@@ -366,7 +366,7 @@ class _FisherRule:
             found = _pull_back(losses_of, params, slopes / len(losses), self.chunk_size)
             return where_finite(losses.sum(), found)
 
-        return product, Label("empirical fisher")
+        return product
 
 
 @dataclasses.dataclass(frozen=True)
@@ -374,9 +374,9 @@ class _GivenRule:
     apply: Callable[[PyTree, PyTree], PyTree]
     linearize: bool = False
 
-    def on_batch(self, params: PyTree, frozen: PyTree, batch: PyTree) -> tuple[Operator, Label]:
+    def on_batch(self, params: PyTree, frozen: PyTree, batch: PyTree) -> Operator:
         del params, frozen
-        return lambda direction: self.apply(direction, batch[0]), Label("given operator")
+        return lambda direction: self.apply(direction, batch[0])
 
 
 def _losses(loss: Loss, params: PyTree, batch: PyTree) -> Array:

@@ -84,12 +84,8 @@ def lanczos_quadrature(
     check_count("num_draws", num_draws, 1)
     check_count("num_iterations", num_iterations, 1, size)
     check_probe(probe)
-    if chunk_size is None:
-        chunk_size = probes_at_once(size, num_iterations if keep_basis else 2)
-    check_count("chunk_size", chunk_size, 1)
-    return _quadrature(
-        operator, key, num_draws, num_iterations, probe, keep_basis, min(chunk_size, num_draws)
-    )
+    chunk_size = probes_at_once(chunk_size, num_draws, size, num_iterations if keep_basis else 2)
+    return _quadrature(operator, key, num_draws, num_iterations, probe, keep_basis, chunk_size)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4, 5, 6))
@@ -111,7 +107,7 @@ def _quadrature(
         return found.diagonal, found.off_diagonal
 
     keys = jax.random.split(key, num_draws)
-    if chunk_size == 1:
+    if chunk_size == 1:  # a batch of one would compute both branches of every re-orthogonalisation
         diagonal, beside = jax.lax.map(draw, keys)
     else:
         diagonal, beside = jax.lax.map(draw, keys, batch_size=chunk_size)

@@ -257,7 +257,7 @@ def descent_sharpness(
         batches: All the data, or `Batches` of them, over which gradients are summed as well.
         key: Draws the starts of Lanczos.
         learning_rate: η.
-        num_steps: Steps in all.
+        num_steps: Steps in all; as many as fill whole intervals of `record_every` are made.
         record_every: Steps between records; the first is made at the start.
         num_iterations: Products per record.
         tolerance: See `sharpness`.

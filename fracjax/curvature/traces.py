@@ -106,10 +106,8 @@ def trace(
         raise ValueError(msg)
     probe = probe or "rademacher"
     check_probe(probe)
-    if chunk_size is None:
-        chunk_size = probes_at_once(operator.size)
-    check_count("chunk_size", chunk_size, 1)
-    return _trace(operator, key, method, samples, probe, min(chunk_size, samples))
+    chunk_size = probes_at_once(chunk_size, samples, operator.size)
+    return _trace(operator, key, method, samples, probe, chunk_size)
 
 
 def diagonal(
@@ -126,15 +124,15 @@ def diagonal(
     that a diagonal matrix takes one. Good for sums over blocks, noisy for single entries: 100
     products leave a tenth of the length of the rest of the row.
 
-    Returns:
-        A pytree like the parameters whose leaves are `Estimate`s, shaped as the leaf.
-
     Args:
         operator: See `hessian` and its neighbours.
         key: Draws the vectors.
         num_products: Vectors, at least 2.
         probe: Their distribution.
         chunk_size: Products at once; by default as many as keep their vectors below 16 MB.
+
+    Returns:
+        A pytree like the parameters whose leaves are `Estimate`s, shaped as the leaf.
 
     Raises:
         ValueError: If a setting is out of range.
@@ -144,10 +142,8 @@ def diagonal(
     """
     check_count("num_products", num_products, 2)
     check_probe(probe)
-    if chunk_size is None:
-        chunk_size = probes_at_once(operator.size)
-    check_count("chunk_size", chunk_size, 1)
-    return _diagonal(operator, key, num_products, probe, min(chunk_size, num_products))
+    chunk_size = probes_at_once(chunk_size, num_products, operator.size)
+    return _diagonal(operator, key, num_products, probe, chunk_size)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))

@@ -81,7 +81,8 @@ class Settings:
         num_samples: Perturbations per scale.
         largest_scale: Largest scale of both ladders, root mean square per parameter; a
             tenth of the parameters' root mean square by default.
-        smallest_scale: Smallest scale; chosen from precision and horizon by default.
+        smallest_scale: Smallest scale, at most a 256th of the largest; chosen from precision and
+            horizon by default.
         line_points: Points of a line slice.
         plane_points: Points along each side of a plane slice.
         span: Half-length of the outer slices, relative to the filters' norms.

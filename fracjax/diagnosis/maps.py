@@ -211,7 +211,9 @@ def _missing_noise(
     change = np.asarray(values, float) - np.asarray(precise)
     kept = np.isfinite(change)
     full = np.square(np.where(kept, change, 0.0)).sum(axis=0) / np.maximum(kept.sum(axis=0), 1)
-    return np.maximum(full / np.asarray(shown, float), 1.0).astype(values.dtype)
+    seen = np.asarray(shown, float)
+    missing = np.divide(full, seen, out=np.ones_like(full), where=seen > 0)
+    return np.maximum(missing, 1.0).astype(values.dtype)
 
 
 def _last_place(params: PyTree) -> PyTree:

@@ -1,7 +1,6 @@
 """Run a diagnosis: chaos, roughness, jumps, pictures."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +16,8 @@ from fracjax.diagnosis.findings import (
     Settings,
     Slices,
 )
+from fracjax.diagnosis.outputs import exponents_without_jumps, one_output
+from fracjax.diagnosis.scales import Reach, above_horizon
 from fracjax.diagnosis.verdict import agrees, judge, predictions
 from fracjax.estimators.chaos.ensembles import ensemble_exponent, reward_exponent
 from fracjax.estimators.chaos.finite_time import TangentGrowth, finite_time_growth
@@ -28,9 +29,6 @@ from fracjax.evaluation import cache_chunk_size, map_points
 from fracjax.landscapes import line, plane, scan, zoom
 
 __all__ = ["Progress", "diagnose"]
-
-_DECADES_NEEDED = 1.0
-_SAFETY = 10.0
 
 Progress = Callable[[str, int, int], None]
 
@@ -83,18 +81,20 @@ def measure_chaos(problem: Problem, num_exponents: int, key: Key) -> Chaos:
     )
 
 
-def _ladder(problem: Problem, settings: Settings, chaos: Chaos) -> tuple[float, float, float, bool]:
-    """Choose the scales: largest, smallest, the horizon's cut, and whether it is too high."""
+def _scales(problem: Problem, settings: Settings, chaos: Chaos) -> tuple[float, Reach]:
+    """Choose the largest scale, and how far down to go."""
     largest, smallest = default_scales(problem.params)
     largest = settings.largest_scale or largest
     smallest = min(settings.smallest_scale or smallest, largest / 256)
-    fastest = float(chaos.spectrum.value[0]) * problem.dt
-    grown = fastest * min(problem.horizon, chaos.steps)
-    cut = math.exp(-grown) if math.isfinite(grown) and grown > 0 else 0.0
-    wanted = max(smallest, _SAFETY * cut) if settings.smallest_scale is None else smallest
-    highest = largest / 8 / 10**_DECADES_NEEDED
-    too_short = cut > 0 and wanted > highest
-    return largest, (smallest if too_short else wanted), cut, too_short
+    reach = above_horizon(
+        largest,
+        smallest,
+        rate=float(chaos.spectrum.value[0]) * problem.dt,
+        steps=min(problem.horizon, chaos.steps),
+    )
+    if settings.smallest_scale is not None:  # taken at its word
+        reach = reach._replace(smallest=smallest, too_short=False)
+    return largest, reach
 
 
 def diagnose(
@@ -152,7 +152,8 @@ def diagnose(
     stage("Lyapunov exponents", 0)
     chaos = measure_chaos(problem, settings.num_exponents, jax.random.fold_in(key, 0))
 
-    largest, smallest, cut, too_short = _ladder(problem, settings, chaos)
+    largest, reach = _scales(problem, settings, chaos)
+    smallest = reach.smallest
     sampler = LineSampler(
         problem.objective,
         problem.params,
@@ -172,7 +173,11 @@ def diagnose(
     values = counted(lines.values)
     stage("rounding noise", 0)
     noise = sampler.noise_variance(lines.spacings, reference=problem.reference)
-    holder = exponents_of_outputs(values, lines.spacings, noise_variance=noise)
+
+    def exponents(values: np.ndarray) -> Estimate:
+        return exponents_of_outputs(values, lines.spacings, noise_variance=noise)
+
+    holder = exponents(values)
 
     total = settings.num_scales * settings.num_samples
     paper = perturbation_exponent(
@@ -195,17 +200,17 @@ def diagnose(
         )
         for index in range(len(problem.discounts))
     ]
-    rests = _without_jumps(values, lines.spacings, noise, jumps)
+    rests = exponents_without_jumps(values, jumps, exponents)
     by_discount = tuple(
         _conclude(
             discount,
-            _take(holder, index),
-            _take(paper, index),
+            one_output(holder, index),
+            one_output(paper, index),
             jumps[index],
             rests[index],
             chaos,
             dt=problem.dt,
-            horizon_too_short=too_short,
+            horizon_too_short=reach.too_short,
         )
         for index, discount in enumerate(problem.discounts)
     )
@@ -220,7 +225,7 @@ def diagnose(
         noise_variance=np.asarray(noise),
         slices=slices,
         value=np.asarray(centre),
-        smooth_below=cut,
+        smooth_below=reach.smooth_below,
         num_points=counted.points,
         nonfinite_points=counted.nonfinite,
     )
@@ -280,26 +285,8 @@ def _output(
     return lambda lines, offsets: counted(sampler.evaluate(lines, offsets))[:, index]
 
 
-def _without_jumps(
-    values: np.ndarray, spacings: np.ndarray, noise: np.ndarray, jumps: Sequence[Jumps]
-) -> list[Estimate | None]:
-    """Exponents with the lines that hold jumps left out, where some do and enough do not."""
-    held = np.stack([found.lines for found in jumps], axis=-1)
-    if not held.any():
-        return [None] * len(jumps)
-    kept = np.where(held[:, None, None, :], np.nan, values)
-    estimates = exponents_of_outputs(kept, spacings, noise_variance=noise)
-    return [
-        _take(estimates, index) if found.lines.any() else None for index, found in enumerate(jumps)
-    ]
-
-
 def _shifted(report: Callable[[int], None], before: int) -> Callable[[int], None]:
     return lambda done: report(before + done)
-
-
-def _take(estimate: Estimate, index: int) -> Estimate:
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[index], estimate)
 
 
 def _slices(

@@ -8,6 +8,7 @@ import numpy as np
 
 from fracjax._types import Estimate, Status
 from fracjax.diagnosis.findings import Chaos, Prediction, Verdict
+from fracjax.diagnosis.outputs import one_output
 from fracjax.estimators.chaos.ensembles import second_moment_exponent, worst_finite_time_exponent
 from fracjax.estimators.roughness.jumps import Jumps
 
@@ -57,7 +58,7 @@ def predictions(chaos: Chaos, discount: float, dt: float) -> dict[str, Predictio
     window = int(np.clip(round(1 / (1 - discount)), 1, max(1, longest)))
     second = jax.jit(lambda g: second_moment_exponent(g, window, alive=alive))(growth)
     worst = jax.jit(lambda g: worst_finite_time_exponent(g, window, alive=alive))(growth)
-    mean = jax.tree.map(lambda leaf: leaf[0], chaos.spectrum)
+    mean = one_output(chaos.spectrum, 0)
     exponents = {
         "mean": (float(mean.low) * dt, float(mean.value) * dt, float(mean.high) * dt),
         "second moment": (float(second.low), float(second.value), float(second.high)),

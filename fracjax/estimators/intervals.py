@@ -8,7 +8,7 @@ from scipy.special import stdtrit
 __all__ = ["masked_mean", "student_quantile", "welch_statistic"]
 
 
-def student_quantile(degrees: int | Int[Array, ""], largest: int) -> Float[Array, ""]:
+def student_quantile(degrees: int | Int[Array, "*n"], largest: int) -> Float[Array, "*n"]:
     """Two-sided 95 % quantile of Student's t, for degrees of freedom known at run time.
 
     Args:
@@ -21,15 +21,16 @@ def student_quantile(degrees: int | Int[Array, ""], largest: int) -> Float[Array
 
 
 def masked_mean(
-    values: Float[Array, " n"], keep: Bool[Array, " n"]
-) -> tuple[Float[Array, ""], Float[Array, ""], Int[Array, ""]]:
+    values: Float[Array, "n ..."], keep: Bool[Array, "n ..."]
+) -> tuple[Float[Array, "..."], Float[Array, "..."], Int[Array, "..."]]:
     """Average the kept values; return the mean, its standard error and how many there are.
 
-    The values are taken as independent. The mean of none and the error of one are NaN.
+    Along the leading axis. The values are taken as independent. The mean of none and the
+    error of one are NaN.
     """
-    count = jnp.sum(keep)
-    mean = jnp.sum(jnp.where(keep, values, 0)) / count
-    squares = jnp.sum(jnp.where(keep, (values - mean) ** 2, 0))
+    count = jnp.sum(keep, axis=0)
+    mean = jnp.sum(jnp.where(keep, values, 0), axis=0) / count
+    squares = jnp.sum(jnp.where(keep, (values - mean) ** 2, 0), axis=0)
     error = jnp.sqrt(squares / (count * jnp.maximum(count - 1, 1)))
     return mean, jnp.where(count > 1, error, jnp.nan), count
 

@@ -1,8 +1,8 @@
 """Slices through parameter space: made, evaluated, refined, analysed, exported."""
 
+from fracjax.landscapes.connectivity.barriers import linear_barrier as linear_barrier
 from fracjax.landscapes.connectivity.connecting import ConnectingCurve as ConnectingCurve
 from fracjax.landscapes.connectivity.connecting import connecting_curve as connecting_curve
-from fracjax.landscapes.connectivity.connecting import linear_barrier as linear_barrier
 from fracjax.landscapes.exports.tables import write_csv as write_csv
 from fracjax.landscapes.exports.tables import write_npz as write_npz
 from fracjax.landscapes.exports.vtk import write_vts as write_vts

@@ -34,7 +34,6 @@ __all__ = [
     "TrainingState",
     "optimizer_map",
     "parameters",
-    "parameters_and_moments",
     "quadratic_exponents",
     "stability_threshold",
     "training_sharpness",
@@ -185,21 +184,10 @@ def parameters(state: TrainingState) -> Float[Array, " n"]:
 
     Pass it as `coordinates` to measure tangents by what they do to the parameters: at most n
     exponents, the largest of those that parameters show. Adam's second moments at a minimum,
-    where they do not act on parameters, do not show.
+    where they do not act on parameters, do not show. Without `coordinates` all that is not a
+    count or a key counts.
     """
-    return _vector(state.params)
-
-
-def parameters_and_moments(state: TrainingState) -> Float[Array, " n"]:
-    """Coordinates of a training state: all that is not a count or a key.
-
-    What estimators do without `coordinates`.
-    """
-    return _vector((state.params, state.optimizer_state))
-
-
-def _vector(tree: PyTree) -> Float[Array, " n"]:
-    return ravel_pytree(tangent.partition(tree)[0])[0]
+    return ravel_pytree(tangent.partition(state.params)[0])[0]
 
 
 def quadratic_exponents(

@@ -6,18 +6,24 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from fracjax.diagnosis import Chaos, DiscountDiagnosis
-from fracjax.plotting.style import DISCOUNT_COLORS, NOISE_COLOR
+from fracjax.plotting.intervals import ends, margins
+from fracjax.plotting.style import NOISE_COLOR, curve_color
 
 __all__ = ["convergence_trace", "exponents_against_discount"]
+
+# Ratio between neighbouring points of one discount: at least so much, and of the axis' range.
+_APART = 1.05
+_APART_OF_WIDTH = 0.04
 
 
 def convergence_trace(
     axes: Axes, chaos: Chaos, *, dt: float, discounts: Sequence[float] = ()
 ) -> Axes:
-    """Draw the running mean of the largest exponent over all initial states.
+    """Draw the running mean of the largest exponent over the initial states.
 
-    Faint lines are single initial states; dashed lines are -ln γ / dt, above which a
-    return discounted by γ is predicted to lose its gradient.
+    Faint lines are single initial states, which the mean leaves out where their growth is not
+    finite, as the exponent does; dashed lines are -ln γ / dt, above which a return discounted by
+    γ is predicted to lose its gradient.
 
     Args:
         axes: Where to draw.
@@ -25,21 +31,25 @@ def convergence_trace(
         dt: Seconds per step.
         discounts: Discount factors whose thresholds to draw.
     """
-    alive = np.where(chaos.alive, chaos.growth, 0.0)
+    growth = np.where(chaos.alive, chaos.growth, 0.0)
     time = np.maximum(np.cumsum(chaos.alive, axis=1), 1)
-    running = np.cumsum(alive, axis=1) / (time * dt)
+    running = np.cumsum(growth, axis=1) / (time * dt)
     seconds = dt * np.arange(1, running.shape[1] + 1)
     thin = slice(max(1, running.shape[1] // 200), None)
     for state in running[:24]:
         axes.plot(seconds[thin], state[thin], color="0.85", lw=0.6, zorder=0)
-    mean = np.cumsum(alive.sum(axis=0)) / (np.maximum(np.cumsum(chaos.alive.sum(axis=0)), 1) * dt)
+    usable = np.isfinite(growth).all(axis=1)
+    counted = np.cumsum(chaos.alive[usable].sum(axis=0))
+    total = np.cumsum(growth[usable].sum(axis=0))
+    mean = total / (np.where(counted > 0, counted, np.nan) * dt)
     axes.plot(seconds[thin], mean[thin], color="black", lw=1.5, label="mean over initial states")
     spectrum = chaos.spectrum
     low, high = float(spectrum.low[0]), float(spectrum.high[0])
     axes.axhspan(low, high, color="0.5", alpha=0.2, lw=0, label="95 % interval")
-    for discount, color in zip(discounts, DISCOUNT_COLORS, strict=False):
+    for number, discount in enumerate(discounts):
         threshold = -np.log(discount) / dt
-        axes.axhline(threshold, color=color, ls="--", lw=1, label=f"−ln γ / dt, γ = {discount:g}")
+        label = f"−ln γ / dt, γ = {discount:g}"
+        axes.axhline(threshold, color=curve_color(number), ls="--", lw=1, label=label)
     finite = mean[thin][np.isfinite(mean[thin])]
     if finite.size:
         ceiling = max(high, finite.max(), *(-np.log(d) / dt for d in discounts), 0.0)
@@ -64,14 +74,14 @@ def exponents_against_discount(axes: Axes, findings: Sequence[DiscountDiagnosis]
     """
     ordered = sorted(findings, key=lambda finding: -np.log(finding.discount))
     x = np.array([-np.log(finding.discount) for finding in ordered])
+    apart = max(_APART, (x[-1] / x[0]) ** _APART_OF_WIDTH)
     markers = {"mean": "s", "second moment": "^", "worst": "v"}
-    for shift, (name, marker) in enumerate(markers.items()):
+    for place, (name, marker) in enumerate(markers.items()):
         rows = np.array([finding.predictions[name] for finding in ordered], float)
-        error = np.abs(rows[:, 1:] - rows[:, :1]).T
         axes.errorbar(
-            x * (1.04 + 0.05 * shift),
+            x * apart ** (1 + place),
             rows[:, 0],
-            yerr=np.nan_to_num(error),
+            yerr=margins(*rows.T),
             fmt=marker,
             ms=4,
             lw=0.8,
@@ -79,13 +89,12 @@ def exponents_against_discount(axes: Axes, findings: Sequence[DiscountDiagnosis]
             mfc="white",
             label=f"predicted, {name} exponent",
         )
-    value = np.array([float(finding.holder.value) for finding in ordered])
-    margin = np.array([float(finding.holder.high) for finding in ordered]) - value
-    axes.errorbar(
-        x, value, yerr=np.nan_to_num(margin), fmt="o", color="black", capsize=3, label="measured"
-    )
+    value, low, high = np.array([ends(finding.holder) for finding in ordered]).T
+    bars = margins(value, low, high)
+    axes.errorbar(x, value, yerr=bars, fmt="o", color="black", capsize=3, label="measured")
     axes.axhline(1.0, color="0.6", lw=0.8, ls=":")
     axes.set_xscale("log")
+    axes.margins(x=0.1)
     axes.set_ylim(-0.1, 2.2)
     axes.set_xticks(x, [f"{finding.discount:g}" for finding in ordered])
     axes.minorticks_off()

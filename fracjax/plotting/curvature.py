@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 
 from fracjax._types import Estimate, Status
 from fracjax.curvature import Eigenpairs, Sharpness, SpectralDensity
-from fracjax.plotting.diffusion import color
-from fracjax.plotting.style import FIT_COLOR, NOISE_COLOR
+from fracjax.plotting.intervals import ends, margins, points_by_trust
+from fracjax.plotting.style import FIT_COLOR, NOISE_COLOR, curve_color
 
 __all__ = ["eigenvalues", "sharpness_and_threshold", "spectral_densities", "trace_convergence"]
 
@@ -34,11 +34,8 @@ def spectral_densities(
     highest = 0.0
     for number, (name, found) in enumerate(densities.items()):
         grid = np.asarray(found.grid, float)
-        value, low, high = (
-            np.asarray(part, float)
-            for part in (found.density.value, found.density.low, found.density.high)
-        )
-        shade = color(number)
+        value, low, high = ends(found.density)
+        shade = curve_color(number)
         axes.plot(grid, value, lw=1.2, color=shade, label=name)
         axes.fill_between(grid, np.maximum(low, 1e-300), high, color=shade, alpha=0.25, lw=0)
         highest = max(highest, np.nanmax(value, initial=0.0))
@@ -65,19 +62,8 @@ def eigenvalues(axes: Axes, pairs: Mapping[str, Eigenpairs]) -> Axes:
     for place, found in enumerate(pairs.values()):
         values, residuals = np.asarray(found.values, float), np.asarray(found.residuals, float)
         good = np.asarray(found.status) == Status.OK
-        shade = color(place)
-        for part, face in ((good, shade), (~good, "none")):
-            axes.errorbar(
-                np.full(part.sum(), place),
-                values[part],
-                yerr=residuals[part],
-                fmt="o",
-                ms=4,
-                mfc=face,
-                color=shade,
-                lw=0.8,
-                capsize=2,
-            )
+        there = np.full(len(values), place)
+        points_by_trust(axes, there, values, residuals, good=good, color=curve_color(place))
     axes.set_xticks(range(len(pairs)), pairs)
     axes.set_ylabel("eigenvalue")
     return axes
@@ -109,7 +95,7 @@ def sharpness_and_threshold(
     for number, (name, found) in enumerate(curves.items()):
         value = np.asarray(found.value, float)
         bad = np.asarray(found.status) == Status.NOT_CONVERGED
-        shade = color(number)
+        shade = curve_color(number)
         axes.plot(steps, value, lw=1.2, color=shade, label=name)
         axes.plot(np.asarray(steps)[bad], value[bad], "o", ms=3, mfc="none", color=shade)
     axes.set_xlabel("step")
@@ -137,18 +123,15 @@ def trace_convergence(
     names = len(estimates)
     for number, (name, found) in enumerate(estimates.items()):
         products = np.array([int(each.details["num_products"]) for each in found], float)
-        value, low, high = (
-            np.array([float(getattr(each, part)) for each in found])
-            for part in ("value", "low", "high")
-        )
+        value, low, high = np.array([ends(each) for each in found]).reshape(-1, 3).T
         axes.errorbar(
             products * 1.04 ** (number - (names - 1) / 2),  # beside each other
             value,
-            yerr=np.nan_to_num([value - low, high - value]),
+            yerr=margins(value, low, high),
             fmt="o-",
             ms=3,
             lw=0.8,
-            color=color(number),
+            color=curve_color(number),
             capsize=2,
             label=name,
         )

@@ -11,12 +11,14 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from fracjax._types import Estimate
+from fracjax.plotting.intervals import ends, margins
 from fracjax.plotting.style import (
     DISCOUNT_COLORS,
     FIT_COLOR,
     NAN_COLOR,
     NOISE_COLOR,
     SEQUENTIAL_MAP,
+    curve_color,
 )
 
 __all__ = [
@@ -51,7 +53,7 @@ def loss_curves(
     """
     for index, (name, runs) in enumerate(losses.items()):
         table = np.atleast_2d(np.asarray(runs, float))
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        color = curve_color(index)
         dash = "-" if index < len(DISCOUNT_COLORS) else "--"
         epochs = np.arange(1, table.shape[1] + 1)
         axes.plot(
@@ -123,8 +125,8 @@ def intervention_curves(
     sizes, table = np.asarray(sizes, float), np.asarray(changes, float)
     own = np.asarray(own)
     for index in range(len(table)):
-        ends = np.nan_to_num(table[index, [0, -1], own[index]])
-        turned = table[index] if ends[1] >= ends[0] else table[index, ::-1]
+        left, right = np.nan_to_num(table[index, [0, -1], own[index]])
+        turned = table[index] if right >= left else table[index, ::-1]
         others = np.delete(turned, own[index], axis=1)
         axes.plot(
             sizes,
@@ -175,7 +177,7 @@ def coefficient_scatter(
     scales = np.nanmax(np.abs(table), axis=1, keepdims=True)
     scaled = table / np.where(scales > 0, scales, 1)
     for index, (across, up) in enumerate(zip(truth, scaled, strict=True)):
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        color = curve_color(index)
         axes.plot(across, up, ls="none", marker="o", ms=3, alpha=0.8, color=color)
     lines = (
         f"pooled r = {pooled:.2f}, r² = {pooled**2:.2f}",
@@ -294,13 +296,11 @@ def return_curves(
     band = np.nanquantile(np.asarray(nulls, float), [0.05, 0.5, 0.95], axis=0)
     axes.fill_between(places, band[0], band[2], color=NOISE_COLOR, alpha=0.3, lw=0, label=null_name)
     axes.plot(places, band[1], color=NOISE_COLOR, lw=1.0, ls="--")
-    values, low, high = (
-        np.asarray(part, float) for part in (subnetworks.value, subnetworks.low, subnetworks.high)
-    )
+    values, low, high = ends(subnetworks)
     for index in range(len(values)):
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        color = curve_color(index)
         shown = np.isfinite(values[index])
-        bars = np.nan_to_num(np.stack([values[index] - low[index], high[index] - values[index]]))
+        bars = margins(values[index], low[index], high[index])
         drawn = axes.errorbar(
             places[shown],
             values[index][shown],

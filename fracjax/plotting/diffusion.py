@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from fracjax._types import Estimate
-from fracjax.plotting.style import DISCOUNT_COLORS, FIT_COLOR, NOISE_COLOR
+from fracjax._types import Estimate, Status
+from fracjax.plotting.intervals import ends, margins, points_by_trust
+from fracjax.plotting.style import DISCOUNT_COLORS, FIT_COLOR, NOISE_COLOR, curve_color
 
 __all__ = [
-    "color",
     "displacement_densities",
     "displacements",
     "exponents",
@@ -18,11 +18,6 @@ __all__ = [
 ]
 
 _NULL_STYLES = ("--", ":", "-.")
-
-
-def color(number: int) -> str:
-    """Colour of the n-th named curve of a figure."""
-    return DISCOUNT_COLORS[number % len(DISCOUNT_COLORS)]
 
 
 def displacements(
@@ -57,7 +52,7 @@ def displacements(
             style = _NULL_STYLES[number % len(_NULL_STYLES)]
             axes.plot(lags, middle, style, lw=1.2, color=FIT_COLOR, label=name)
             continue
-        shade = color(number)
+        shade = curve_color(number)
         style = "-" if number < len(DISCOUNT_COLORS) else ".-"  # colours begin again
         axes.plot(lags, middle, style, lw=1.5, color=shade, label=name)
         if len(table) > 1:
@@ -96,32 +91,16 @@ def exponents(
         axes.axhline(level, color=NOISE_COLOR, lw=0.7, ls=":")
     x = np.asarray(positions, float)
     for number, (name, estimate) in enumerate((nulls or {}).items()):
-        low, high, value = (
-            np.asarray(part, float) for part in (estimate.low, estimate.high, estimate.value)
-        )
+        value, low, high = ends(estimate)
         style = _NULL_STYLES[number % len(_NULL_STYLES)]
         axes.fill_between(x, low, high, color=NOISE_COLOR, alpha=0.25, lw=0)
         axes.plot(x, value, style, lw=1, color=FIT_COLOR, label=name)
     for number, (name, estimate) in enumerate(estimates.items()):
-        shade = color(number)
-        low, high, value = (
-            np.asarray(part, float) for part in (estimate.low, estimate.high, estimate.value)
-        )
-        good = np.asarray(estimate.status) == 0
+        shade = curve_color(number)
+        value, low, high = ends(estimate)
+        good = np.asarray(estimate.status) == Status.OK
         axes.plot(x, value, "-", lw=0.8, color=shade, label=name)
-        for part, face in ((good, shade), (~good, "none")):
-            error = np.nan_to_num([value[part] - low[part], high[part] - value[part]])
-            axes.errorbar(
-                x[part],
-                value[part],
-                yerr=np.maximum(error, 0),
-                fmt="o",
-                ms=4,
-                mfc=face,
-                color=shade,
-                lw=0.8,
-                capsize=2,
-            )
+        points_by_trust(axes, x, value, margins(value, low, high), good=good, color=shade)
     axes.set_xlabel(label)
     axes.set_ylabel("diffusion exponent")
     axes.legend()
@@ -146,7 +125,7 @@ def displacement_densities(
     smallest = gaussian.min()
     for number, (name, density) in enumerate(densities.items()):
         values = np.asarray(density, float)
-        shade = color(number)
+        shade = curve_color(number)
         seen = values > 0
         if seen.any():
             smallest = min(smallest, values[seen].min())
@@ -170,8 +149,8 @@ def stability_indices(axes: Axes, names: Sequence[str], estimates: Sequence[Esti
     axes.axvline(2.0, color=NOISE_COLOR, lw=0.8, ls=":")
     for height, estimate in enumerate(estimates):
         value, low, high = (float(part) for part in (estimate.value, estimate.low, estimate.high))
-        shade = color(height)
-        face = shade if int(estimate.status) == 0 else "none"
+        shade = curve_color(height)
+        face = shade if int(estimate.status) == Status.OK else "none"
         spread = [[max(value - low, 0)], [max(min(high, 10.0) - value, 0)]]
         axes.errorbar(value, height, xerr=spread, fmt="o", mfc=face, color=shade, capsize=2)
     axes.set_yticks(range(len(names)), names)
@@ -199,7 +178,7 @@ def published_beside_ours(
         label = f"{name} (other networks)"
         axes.plot(short, long, "s", ms=5, mfc="none", color=shade, label=label)
     for number, (name, (short, long)) in enumerate(ours.items()):
-        shade = color(number)
+        shade = curve_color(number)
         axes.plot(short, long, "o", ms=4, color=shade, label=name)
     axes.set_xlabel("exponent 1, short lags")
     axes.set_ylabel("exponent 2, long lags")

@@ -6,7 +6,7 @@ from fracjax.diagnosis import Diagnosis
 from fracjax.plotting.chaos import convergence_trace, exponents_against_discount
 from fracjax.plotting.landscapes import line_slice, plane_slice
 from fracjax.plotting.scaling import perturbation_variance, variogram
-from fracjax.plotting.style import DISCOUNT_COLORS, new_figure, style
+from fracjax.plotting.style import curve_color, new_figure, style
 
 __all__ = ["diagnosis_figures"]
 
@@ -46,7 +46,8 @@ def _chaos(diagnosis: Diagnosis, title: str, dt: float) -> Figure:
 def _roughness(diagnosis: Diagnosis, title: str) -> Figure:
     figure = new_figure(10.0, 3.8)
     left, right = figure.subplots(1, 2)
-    for finding, color in zip(diagnosis.by_discount, DISCOUNT_COLORS, strict=False):
+    for number, finding in enumerate(diagnosis.by_discount):
+        color = curve_color(number)
         label = f"γ = {finding.discount:g}"
         variogram(left, finding.holder, color=color, label=label)
         perturbation_variance(right, finding.paper, color=color, label=label)
@@ -65,7 +66,8 @@ def _lines(diagnosis: Diagnosis, title: str) -> Figure:
     findings = diagnosis.by_discount
     figure = new_figure(10.0, 2.2 * len(findings) + 0.6)
     grid = figure.subplots(len(findings), 2, squeeze=False)
-    for row, (finding, color) in enumerate(zip(findings, DISCOUNT_COLORS, strict=False)):
+    for row, finding in enumerate(findings):
+        color = curve_color(row)
         for column, dataset in enumerate(diagnosis.slices.lines):
             axes = line_slice(grid[row][column], dataset, output=row, color=color, label="return")
             axes.set_title(

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from fracjax._types import Estimate
-from fracjax.plotting.style import DISCOUNT_COLORS, NOISE_COLOR, SEQUENTIAL_MAP
+from fracjax.plotting.intervals import ends, margins
+from fracjax.plotting.style import NOISE_COLOR, SEQUENTIAL_MAP, curve_color, curve_marker
 
 __all__ = [
     "condition_growth",
@@ -17,8 +18,6 @@ __all__ = [
     "spectra_of_networks",
     "success_against_delay",
 ]
-
-_MARKS = ("o", "s", "^", "D", "v")
 
 
 def success_against_delay(
@@ -39,16 +38,14 @@ def success_against_delay(
     places = np.asarray(delays, float)
     apart = 0.12 * np.min(np.diff(places)) if len(places) > 1 else 0.0
     for index, (name, estimate) in enumerate(rates.items()):
-        value, low, high = (
-            np.asarray(part, float) for part in (estimate.value, estimate.low, estimate.high)
-        )
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        value, low, high = ends(estimate)
+        color = curve_color(index)
         axes.errorbar(
             places + apart * (index - (len(rates) - 1) / 2),
             value,
-            yerr=np.stack([value - low, high - value]).clip(0),
+            yerr=margins(value, low, high),
             color=color,
-            marker=_MARKS[index % len(_MARKS)],
+            marker=curve_marker(index),
             ms=4,
             lw=1.2,
             elinewidth=0.7,
@@ -83,7 +80,7 @@ def runs_along_training(
         axes.axhline(reference[1], color=NOISE_COLOR, lw=0.8, ls="--", label=reference[0])
     places = np.asarray(updates, float)
     for index, (name, table) in enumerate(tables.items()):
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        color = curve_color(index)
         rows = np.where(np.isfinite(table), table, np.nan)
         axes.plot(places, rows.T, color=color, lw=0.6, alpha=0.35)
         known = np.isfinite(rows).any(axis=0)
@@ -131,7 +128,7 @@ def spectra_of_networks(axes: Axes, spectra: Mapping[str, np.ndarray], *, num_fl
     axes.axhline(0, color=NOISE_COLOR, lw=0.8, ls="--")
     axes.axvline(num_flossed + 0.5, color=NOISE_COLOR, lw=0.8, ls=":")
     for index, (name, table) in enumerate(spectra.items()):
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        color = curve_color(index)
         places = np.arange(1, table.shape[1] + 1)
         axes.plot(places, np.asarray(table, float).T, color=color, lw=0.5, alpha=0.35)
         axes.plot(places, table.mean(axis=0), color=color, marker="o", ms=2.5, lw=1, label=name)
@@ -152,8 +149,8 @@ def condition_growth(axes: Axes, points: Mapping[str, tuple[np.ndarray, np.ndarr
     highest = max(float(np.max(gaps)) for gaps, _ in points.values())
     axes.plot([0, highest], [0, highest], color=NOISE_COLOR, lw=0.8, ls="--", label="law: equal")
     for index, (name, (gaps, growth)) in enumerate(points.items()):
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
-        axes.plot(gaps, growth, _MARKS[index % len(_MARKS)], color=color, ms=3.5, label=name)
+        color = curve_color(index)
+        axes.plot(gaps, growth, curve_marker(index), color=color, ms=3.5, label=name)
     axes.set_xlabel("λ_1 − λ_m (nats per step)")
     axes.set_ylabel("growth of ln κ (nats per step)")
     axes.legend()

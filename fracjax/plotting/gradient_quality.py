@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 
-from fracjax._types import Estimate
+from fracjax._types import Estimate, Status
 from fracjax.learning.gradient_estimates.quality import GradientQuality
-from fracjax.plotting.style import DISCOUNT_COLORS, FIT_COLOR, NOISE_COLOR
+from fracjax.plotting.intervals import ends, margins, points_by_trust
+from fracjax.plotting.style import FIT_COLOR, NOISE_COLOR, curve_color
 
 __all__ = ["against_smoothing", "cosines_between_scales"]
 
@@ -51,7 +52,7 @@ def against_smoothing(
     axes.set_xscale("log")
     axes.set_yscale("linear" if signed else "log")
     for number, (name, quality) in enumerate(qualities.items()):
-        color = DISCOUNT_COLORS[number % len(DISCOUNT_COLORS)]
+        color = curve_color(number)
         estimate = getattr(quality, quantity)
         if estimate is None:
             continue
@@ -73,13 +74,10 @@ def against_smoothing(
 def _points(
     axes: Axes, x: np.ndarray, estimate: Estimate, quantity: str, color: str, name: str
 ) -> None:
-    value, low, high = (
-        np.atleast_1d(np.asarray(part, float))
-        for part in (estimate.value, estimate.low, estimate.high)
-    )
+    value, low, high = map(np.atleast_1d, ends(estimate))
     if quantity == "variance":
         value, low, high = (np.sqrt(np.maximum(part, 0)) for part in (value, low, high))
-    good = np.atleast_1d(np.asarray(estimate.status)) == 0
+    good = np.atleast_1d(np.asarray(estimate.status)) == Status.OK
     shown = np.isfinite(value) & ((value > 0) | (quantity in _SIGNED))
     # A value of zero with an upper end stands at that end.
     bound = ~shown & np.isfinite(high) & (high > 0)
@@ -89,18 +87,8 @@ def _points(
     if quantity not in _SIGNED:
         below = np.minimum(below, 0.999 * value, where=shown, out=np.zeros_like(below))
     axes.plot(x[shown], value[shown], "-", lw=1, color=color, label=name)
-    for part, face in ((shown & good, color), (shown & ~good, "none")):
-        axes.errorbar(
-            x[part],
-            value[part],
-            yerr=[below[part], above[part]],
-            fmt="o",
-            ms=4,
-            mfc=face,
-            color=color,
-            lw=0.8,
-            capsize=2,
-        )
+    bars = np.stack([below, above])[:, shown]
+    points_by_trust(axes, x[shown], value[shown], bars, good=good[shown], color=color)
     axes.plot(x[bound], high[bound], "v", ms=4, mfc="none", color=color)
     # Infinitely many, as far as seen: at least so many.
     least = ~np.isfinite(value) & np.isfinite(low) & (low > 0)
@@ -128,26 +116,12 @@ def cosines_between_scales(
         label: Name of the horizontal axis.
     """
     for number, (name, estimate) in enumerate(cosines.items()):
-        color = DISCOUNT_COLORS[number % len(DISCOUNT_COLORS)]
-        value, low, high = (
-            np.asarray(part, float) for part in (estimate.value, estimate.low, estimate.high)
-        )
-        good = np.asarray(estimate.status) == 0
+        color = curve_color(number)
+        value, low, high = ends(estimate)
+        good = np.asarray(estimate.status) == Status.OK
         x = np.asarray(scales, float)
         axes.plot(x, value, "-", lw=1, color=color, label=name)
-        for part, face in ((good, color), (~good, "none")):
-            error = np.nan_to_num([value[part] - low[part], high[part] - value[part]])
-            axes.errorbar(
-                x[part],
-                value[part],
-                yerr=np.maximum(error, 0),
-                fmt="o",
-                ms=4,
-                mfc=face,
-                color=color,
-                lw=0.8,
-                capsize=2,
-            )
+        points_by_trust(axes, x, value, margins(value, low, high), good=good, color=color)
     axes.set_xscale("log")
     axes.axhline(1.0, color=NOISE_COLOR, lw=0.8, ls=":")
     axes.axhline(0.0, color=FIT_COLOR, lw=0.8)

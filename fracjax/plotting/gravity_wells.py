@@ -1,5 +1,6 @@
 """Gravity wells: escape times with their law, paths on the simplex, survival, drift, starts."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -7,7 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
 from fracjax._types import Estimate
-from fracjax.plotting.style import DISCOUNT_COLORS, FIT_COLOR, NOISE_COLOR, SEQUENTIAL_MAP
+from fracjax.plotting.intervals import ends
+from fracjax.plotting.style import (
+    FIT_COLOR,
+    NOISE_COLOR,
+    SEQUENTIAL_MAP,
+    curve_color,
+    curve_marker,
+)
 
 __all__ = [
     "escape_times",
@@ -18,7 +26,7 @@ __all__ = [
     "survival_by_spread",
 ]
 
-_MARKS = ("o", "s", "^", "D", "v")
+_LINES = ("-", "--", ":", "-.")
 _HEIGHT = 3**0.5 / 2
 
 
@@ -35,16 +43,21 @@ def escape_times(
         found: 1/(η Δ π) and T, by name.
         laws: Constants c, by name.
     """
-    ends = np.array([np.inf, 0.0])
+    first, last = np.inf, 0.0
     for index, (name, (along, times)) in enumerate(found.items()):
         along, times = np.asarray(along, float), np.asarray(times, float)
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        color = curve_color(index)
+        axes.plot(along, times, curve_marker(index), color=color, ms=4, mfc="none", label=name)
+        first, last = min(first, along.min()), max(last, along.max())
+    for (name, constant), dash in zip((laws or {}).items(), itertools.cycle(_LINES), strict=False):
         axes.plot(
-            along, times, _MARKS[index % len(_MARKS)], color=color, ms=4, mfc="none", label=name
+            [first, last],
+            [constant * first, constant * last],
+            dash,
+            color=FIT_COLOR,
+            lw=0.9,
+            label=name,
         )
-        ends = np.array([min(ends[0], along.min()), max(ends[1], along.max())])
-    for (name, constant), dash in zip((laws or {}).items(), ("-", "--", ":", "-."), strict=False):
-        axes.plot(ends, constant * ends, dash, color=FIT_COLOR, lw=0.9, label=name)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("1/(η Δ π₁(a*))")
@@ -70,7 +83,7 @@ def simplex_paths(
     axes.plot(*level.T, color=NOISE_COLOR, lw=0.8, ls="--", label="π(a*) = .1")
     for index, (name, path) in enumerate(paths.items()):
         places = np.asarray(path, float) @ corners
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        color = curve_color(index)
         axes.plot(*places.T, color=color, lw=1.2, label=name)
         axes.plot(*places[0], "o", color=color, ms=4)
     shifts = ((0, 4, "bottom"), (-4, -4, "top"), (4, -4, "top"))
@@ -101,10 +114,8 @@ def survival_by_spread(
     if limit is not None:
         axes.axvline(limit, color=NOISE_COLOR, lw=0.8, ls="--", label="censored")
     for index, (name, curve) in enumerate(curves.items()):
-        value, low, high = (
-            np.asarray(part, float) for part in (curve.value, curve.low, curve.high)
-        )
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        value, low, high = ends(curve)
+        color = curve_color(index)
         axes.plot(times, value, color=color, lw=1.2, label=name)
         axes.fill_between(times, low, high, color=color, alpha=0.2, linewidth=0)
     axes.set_xscale("log")
@@ -135,7 +146,7 @@ def probability_and_gap(
     if inequality is not None:
         lower.axhline(inequality, color=NOISE_COLOR, lw=0.8, ls="--", label=".9 Δ")
     for index, (name, (steps, probability, gap)) in enumerate(runs.items()):
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        color = curve_color(index)
         dash = ("-", "--", ":", "-.", "-")[index % 5]
         upper.plot(steps, probability, dash, color=color, lw=1.2, label=name)
         shown = np.asarray(steps) <= (np.inf if until is None else until)
@@ -163,7 +174,7 @@ def quality_along_updates(
     for index, (name, values) in enumerate(runs.items()):
         low, middle, high = np.quantile(np.asarray(values, float), (0.1, 0.5, 0.9), axis=0)
         steps = np.arange(len(middle))
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        color = curve_color(index)
         axes.plot(steps, middle, color=color, lw=1.3, label=name)
         axes.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)
     axes.set_xlabel("updates of the sampler")

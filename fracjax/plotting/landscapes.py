@@ -26,6 +26,7 @@ from fracjax.plotting.style import (
     SEQUENTIAL_MAP,
     UNFINISHED_COLORS,
     add_to_legend,
+    image_extent,
 )
 
 __all__ = ["line_slice", "plane_slice", "surface"]
@@ -266,10 +267,8 @@ def _cells(axes: Axes, field: Field, shown: np.ndarray, **settings: Any) -> Any:
     """Colour one cell per point: as an image where the axes are uniform, which is faster."""
     a, b = field.coordinates
     if all(_is_uniform(axis) for axis in (a, b)):
-        halves = [(axis[1] - axis[0]) / 2 for axis in (a, b)]
-        extent = (a[0] - halves[0], a[-1] + halves[0], b[0] - halves[1], b[-1] + halves[1])
         cells = shown.swapaxes(0, 1)
-        return axes.imshow(cells, origin="lower", extent=extent, **settings)
+        return axes.imshow(cells, origin="lower", extent=image_extent(a, b), **settings)
     return axes.pcolormesh(
         a, b, shown.swapaxes(0, 1), shading="nearest", rasterized=True, **settings
     )

@@ -1,13 +1,14 @@
 """Posterior samplers: moments beside exact ones, scores of predictions, calibration."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
 from fracjax._types import Estimate
-from fracjax.plotting.style import DISCOUNT_COLORS, FIT_COLOR, NOISE_COLOR
+from fracjax.plotting.intervals import ends, margins
+from fracjax.plotting.style import DISCOUNT_COLORS, FIT_COLOR, NOISE_COLOR, curve_color
 
 __all__ = ["moments_against_exact", "reliability_diagram", "scores_by_method"]
 
@@ -37,19 +38,20 @@ def moments_against_exact(
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
-        ends = np.array([exact.min(), exact.max()])
-        axes.plot(ends, ends, color=FIT_COLOR, lw=0.8)
+        diagonal = [exact.min(), exact.max()]
+        axes.plot(diagonal, diagonal, color=FIT_COLOR, lw=0.8)
     for index, (name, estimate) in enumerate(found.items()):
         apart = 1.05 ** (index - (len(found) - 1) / 2) if relative else 1.0
+        value, low, high = ends(estimate)
         axes.errorbar(
             exact * apart,
-            np.asarray(estimate.value, float) / unit,
-            yerr=_margins([estimate])[0] / unit,
+            value / unit,
+            yerr=margins(value, low, high) / unit,
             fmt="o",
             ms=4,
             lw=0.8,
             capsize=2,
-            color=_color(index),
+            color=curve_color(index),
             label=name,
         )
     axes.set_xlabel(f"{label}, exact")
@@ -81,18 +83,18 @@ def scores_by_method(
         shift = (index + 0.5) / len(predictors) - 0.5
         places = np.array([methods.index(name) for name in names]) + 0.6 * shift
         estimates = [table[name][predictor] for name in names]
-        values = np.array([float(estimate.value) for estimate in estimates])
-        margins = np.concatenate(_margins(estimates), axis=1)
+        values, low, high = np.array([ends(estimate) for estimate in estimates]).T
+        bars = margins(values, low, high)
         shown = np.isfinite(values)
         axes.errorbar(
             values[shown],
             places[shown],
-            xerr=margins[:, shown],
+            xerr=bars[:, shown],
             fmt="o",
             ms=4,
             lw=1,
             capsize=2,
-            color=_color(index),
+            color=curve_color(index),
             label=predictor,
         )
     axes.set_yticks(range(len(methods)), methods)
@@ -134,21 +136,3 @@ def reliability_diagram(
     if label:
         axes.legend()
     return axes
-
-
-def _margins(estimates: Sequence[Estimate]) -> list[np.ndarray]:
-    """Lengths of error bars below and above, (2, k) per estimate; none where not finite."""
-    found = []
-    for estimate in estimates:
-        value, low, high = (
-            np.atleast_1d(np.asarray(part, float))
-            for part in (estimate.value, estimate.low, estimate.high)
-        )
-        with np.errstate(invalid="ignore"):  # ∞ - ∞
-            margin = np.stack([value - low, high - value])
-        found.append(np.where(np.isfinite(margin), np.maximum(margin, 0), 0.0))
-    return found
-
-
-def _color(index: int) -> str:
-    return DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]

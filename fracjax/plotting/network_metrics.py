@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from fracjax.learning.paths.series import Series
-from fracjax.plotting.style import DISCOUNT_COLORS, new_figure, style
+from fracjax.plotting.style import DISCOUNT_COLORS, curve_color, new_figure, style
 
 __all__ = ["layer_curves", "metrics_figure", "named_curves"]
 
@@ -110,7 +110,7 @@ def metrics_figure(
 def _draw(axes: Axes, series: Series, names: Sequence[str], labels: Sequence[str]) -> None:
     styles = ("-", "--", ":")
     for index, (name, label) in enumerate(zip(names, labels, strict=True)):
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        color = curve_color(index)
         line = styles[index // len(DISCOUNT_COLORS) % len(styles)]
         values = np.atleast_2d(np.asarray(series.values[name], float))
         marker = "." if len(series) < 3 else None  # one point makes no line

@@ -18,7 +18,7 @@ from fracjax.plotting.policy_paths import (
     dimensionality_curve,
     time_courses,
 )
-from fracjax.plotting.style import DISCOUNT_COLORS, new_figure, style
+from fracjax.plotting.style import curve_color, new_figure, style
 
 __all__ = ["metrics_along_path", "path_displacements", "path_exponents", "path_figure"]
 
@@ -58,7 +58,7 @@ def metrics_along_path(axes: Axes, view: PathView) -> Axes:
         single = len(shown) == 1
         drawn = values if single else (values - low) / (high - low if high > low else 1.0)
         label = name if single else f"{name}: {low:.3g} to {high:.3g}"
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        color = curve_color(index)
         axes.plot(view.path.steps, drawn, ".-", ms=3, lw=1, color=color, label=label)
     if shown:
         axes.legend()
@@ -105,7 +105,7 @@ def path_exponents(axes: Axes, found: Diffusion | None) -> Axes:
 
 def _dimensionality_by_layer(axes: Axes, view: PathView) -> None:
     for index, (name, found) in enumerate(view.layers.items()):
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        color = curve_color(index)
         dimensionality_curve(axes, found.svd, color=color, label=name)
     axes.set_title("By layer")
 

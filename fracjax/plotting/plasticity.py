@@ -9,11 +9,17 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
 from fracjax._types import Estimate
-from fracjax.plotting.style import DISCOUNT_COLORS, DIVERGING_MAP, FIT_COLOR, NAN_COLOR, NOISE_COLOR
+from fracjax.plotting.intervals import ends, margins
+from fracjax.plotting.style import (
+    DIVERGING_MAP,
+    FIT_COLOR,
+    NAN_COLOR,
+    NOISE_COLOR,
+    curve_color,
+    curve_marker,
+)
 
 __all__ = ["changes_by_intervention", "cosine_matrix", "estimates_along_runs"]
-
-_MARKS = ("o", "s", "^", "D", "v")
 
 
 def estimates_along_runs(
@@ -40,12 +46,10 @@ def estimates_along_runs(
         axes.axhline(reference[1], color=NOISE_COLOR, lw=0.8, ls="--", label=reference[0])
     for index, (name, (places, estimate)) in enumerate(found.items()):
         places = np.asarray(places, float)
-        value, low, high = (
-            np.asarray(part, float) for part in (estimate.value, estimate.low, estimate.high)
-        )
+        value, low, high = ends(estimate)
         shown = np.isfinite(value)
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
-        mark = _MARKS[index % len(_MARKS)]
+        color = curve_color(index)
+        mark = curve_marker(index)
         axes.plot(places[shown], value[shown], color=color, marker=mark, ms=3.5, lw=1.2, label=name)
         known = shown & np.isfinite(low) & np.isfinite(high)
         if logarithmic[1]:
@@ -112,18 +116,16 @@ def changes_by_intervention(
         shift = 0.6 * ((index + 0.5) / len(kinds) - 0.5)
         rows = [(place, row[kind]) for place, row in enumerate(table.values()) if kind in row]
         shown = [(place, each) for place, each in rows if np.isfinite(float(each.value))]
-        values = np.array([float(each.value) for _, each in shown])
-        ends = np.array([[float(each.low), float(each.high)] for _, each in shown]).reshape(-1, 2)
-        margins = np.nan_to_num(np.stack([values - ends[:, 0], ends[:, 1] - values]))
+        values, low, high = np.array([ends(each) for _, each in shown]).reshape(-1, 3).T
         axes.errorbar(
             values,
             np.array([place for place, _ in shown]) + shift,
-            xerr=np.maximum(margins, 0),
-            fmt=_MARKS[index % len(_MARKS)],
+            xerr=margins(values, low, high),
+            fmt=curve_marker(index),
             ms=4,
             lw=1,
             capsize=2,
-            color=DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)],
+            color=curve_color(index),
             label=kind,
         )
     axes.set_yticks(range(len(names)), names)

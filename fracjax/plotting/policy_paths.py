@@ -4,13 +4,14 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
 from scipy import special
 
 from fracjax.learning.policy_paths.changes import PathChanges
 from fracjax.learning.policy_paths.temporal_svd import TemporalSvd
 from fracjax.learning.policy_paths.walk_nulls import Band, WalkNull
 from fracjax.learning.policy_paths.walks import coordinate_detour_cdf
-from fracjax.plotting.style import DISCOUNT_COLORS, FIT_COLOR, NOISE_COLOR
+from fracjax.plotting.style import DISCOUNT_COLORS, FIT_COLOR, NOISE_COLOR, curve_color
 
 __all__ = [
     "accumulated_changes",
@@ -99,13 +100,14 @@ def time_courses(
     courses = np.asarray(found.courses, float)
     time = float(np.asarray(found.stride)) * np.arange(courses.shape[0])
     for index in range(min(count, courses.shape[1])):
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        color = curve_color(index)
         if null is not None:
             low, high = (np.asarray(end, float)[:, index] for end in _ends(null.courses))
             middle = np.asarray(null.courses.median, float)[:, index]
             axes.fill_between(time, low, high, color=color, alpha=0.15, lw=0)
             axes.plot(time, middle, "--", lw=0.8, color=color)
         axes.plot(time, courses[:, index], lw=1.2, color=color, label=f"k = {index + 1}")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel("optimiser steps")
     axes.set_ylabel("coordinate of the snapshot")
     axes.legend(title=None if null is None else f"dashed: {_name(null)}", ncols=2)
@@ -123,7 +125,7 @@ def accumulated_changes(axes: Axes, changes: Mapping[str, PathChanges]) -> Axes:
         changes: Result of `path_changes` by layer.
     """
     for index, (name, one) in enumerate(changes.items()):
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        color = curve_color(index)
         values = np.sort(np.asarray(one.accumulated, float))
         values = values / values.mean() if values.mean() > 0 else values
         shares = np.arange(1, values.size + 1) / values.size
@@ -152,7 +154,7 @@ def detours(
         longest: Right end of the axis; longer detours are cut off.
     """
     for index, (name, one) in enumerate(changes.items()):
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        color = curve_color(index)
         order = np.argsort(np.asarray(one.accumulated, float))
         order = order[order.size - max(round(kept * order.size), 1) :]
         values = np.sort(np.asarray(one.detour, float)[order])
@@ -202,7 +204,7 @@ def learning_curves(axes: Axes, steps: np.ndarray, returns: Mapping[str, np.ndar
         returns: (seeds, evaluations) by name.
     """
     for index, (name, values) in enumerate(returns.items()):
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        color = curve_color(index)
         curves = np.asarray(values, float)
         axes.plot(np.asarray(steps), curves.T, lw=0.6, alpha=0.6, color=color)
         axes.plot(np.asarray(steps), curves.mean(axis=0), lw=1.8, color=color, label=name)

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from fracjax._types import Estimate
-from fracjax.plotting.style import DISCOUNT_COLORS, NOISE_COLOR
+from fracjax.plotting.style import NOISE_COLOR, curve_color
 
 __all__ = ["before_and_after", "exponent_pairs", "roughness_curves", "training_curves"]
 
@@ -27,7 +27,7 @@ def before_and_after(
         values = np.asarray(values, float)
         spread = np.nanstd(values)
         height = (values - np.nanmean(values)) / (spread if spread > 0 else 1.0)
-        color = DISCOUNT_COLORS[number % len(DISCOUNT_COLORS)]
+        color = curve_color(number)
         text = f"{label} (SD {spread:.2g})"
         axes.plot(offsets, height - 5.0 * number, lw=0.7, color=color, label=text)
     axes.set_yticks([])
@@ -61,13 +61,13 @@ def exponent_pairs(
     table = np.asarray(measured, float)
     x = np.arange(len(labels), dtype=float)
     for number, row in enumerate(table):
-        color = DISCOUNT_COLORS[number % len(DISCOUNT_COLORS)]
+        color = curve_color(number)
         axes.plot(x, row, "o-", ms=4, lw=0.8, color=color, label="measured" if not number else None)
     if predicted is not None:
         law = np.minimum(np.asarray(predicted, float), cap)
         shift = 0.08
         for number, row in enumerate(law):
-            color = DISCOUNT_COLORS[number % len(DISCOUNT_COLORS)]
+            color = curve_color(number)
             axes.plot(
                 x + shift, row, "x", ms=5, color=color, label="-ln γ/λ" if not number else None
             )
@@ -98,7 +98,7 @@ def roughness_curves(
         name: Name of the values.
     """
     for number, (label, (values, errors)) in enumerate(curves.items()):
-        color = DISCOUNT_COLORS[number % len(DISCOUNT_COLORS)]
+        color = curve_color(number)
         axes.errorbar(
             scales,
             values,
@@ -134,7 +134,7 @@ def training_curves(
         name: Name of the values.
     """
     for number, (label, curve) in enumerate(curves.items()):
-        color = DISCOUNT_COLORS[number % len(DISCOUNT_COLORS)]
+        color = curve_color(number)
         updates = np.arange(len(curve.value))
         axes.fill_between(updates, curve.low, curve.high, color=color, alpha=0.2, lw=0)
         axes.plot(updates, curve.value, lw=1, color=color, label=label)

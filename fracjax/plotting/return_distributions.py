@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from fracjax._types import Estimate
 from fracjax.learning.return_distributions.distribution import ReturnDistribution
-from fracjax.plotting.style import DISCOUNT_COLORS, FIT_COLOR
+from fracjax.plotting.style import DISCOUNT_COLORS, FIT_COLOR, curve_color
 
 __all__ = ["return_histogram", "spread_against_size"]
 
@@ -74,7 +74,7 @@ def spread_against_size(
             where there is a gradient.
     """
     for number, (name, estimate) in enumerate(exponents.items()):
-        color = DISCOUNT_COLORS[number % len(DISCOUNT_COLORS)]
+        color = curve_color(number)
         x = np.asarray(sizes[name], float)
         deviation = np.asarray(estimate.details["deviation"], float)
         error = 1.96 * np.asarray(estimate.details["deviation_stderr"], float)

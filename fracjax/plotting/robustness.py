@@ -9,7 +9,8 @@ from matplotlib.colors import Normalize
 
 from fracjax._types import Estimate, Status
 from fracjax.learning import ClosedLoopExponents, Regime, SizeScan
-from fracjax.plotting.style import DISCOUNT_COLORS, FIT_COLOR, NOISE_COLOR
+from fracjax.plotting.intervals import ends, margins
+from fracjax.plotting.style import DISCOUNT_COLORS, FIT_COLOR, NOISE_COLOR, curve_color
 
 __all__ = [
     "curves_by_exponent",
@@ -40,7 +41,7 @@ def exponent_bars(
     tasks = list(dict.fromkeys(task for row in estimates.values() for task in row))
     width = 0.8 / max(len(estimates), 1)
     for index, (agent, row) in enumerate(estimates.items()):
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        color = curve_color(index)
         places = [tasks.index(task) + (index + 0.5) * width - 0.4 for task in row]
         values, errors = _with_errors(list(row.values()))
         axes.bar(places, values, 0.9 * width, color=color, alpha=0.75, label=agent)
@@ -70,21 +71,14 @@ def exponents_against_size(axes: Axes, scan: SizeScan, *, unit: str = "step") ->
     """
     sizes = np.asarray(scan.sizes, float)
     shown = sizes > 0
-    value, low, high = (
-        np.asarray(part, float)[shown]
-        for part in (
-            scan.perturbations.spectrum.value,
-            scan.perturbations.spectrum.low,
-            scan.perturbations.spectrum.high,
-        )
-    )
+    value, low, high = (part[shown] for part in ends(scan.perturbations.spectrum))
     good = np.asarray(scan.perturbations.spectrum.status)[shown] == Status.OK
     for index in range(value.shape[1]):
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        color = curve_color(index)
         axes.errorbar(
             sizes[shown],
             value[:, index],
-            yerr=_margins(value[:, index], low[:, index], high[:, index]),
+            yerr=margins(value[:, index], low[:, index], high[:, index]),
             fmt="o",
             ms=4,
             color=color,
@@ -148,7 +142,7 @@ def push_band(axes: Axes, sizes: np.ndarray, returns: np.ndarray) -> Axes:
     returns = np.asarray(returns, float)
     dots = {"ls": "none", "marker": ".", "ms": 2} if len(sizes) > 100 else {"lw": 1}
     for index in range(returns.shape[1]):
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        color = curve_color(index)
         axes.plot(np.asarray(sizes, float), returns[:, index], color=color, **dots)
     axes.set_xlabel("size of one push of the state")
     axes.set_ylabel("return")
@@ -193,7 +187,7 @@ def tolerance_against_exponent(
             fmt="^" if endless else "o",
             ms=5,
             lw=0.8,
-            color=DISCOUNT_COLORS[int(regime) % len(DISCOUNT_COLORS)],
+            color=curve_color(int(regime)),
             label=None if regime in seen else regime.label,
         )
         seen.add(regime)
@@ -266,8 +260,8 @@ def tangents_against_recipe(
     x, x_error = _with_errors(tangents)
     y, y_error = _with_errors(perturbations)
     good = np.array([int(estimate.status) == Status.OK for estimate in perturbations], bool)
-    ends = np.array([np.nanmin([x, y]), np.nanmax([x, y])])
-    axes.plot(ends, ends, color=FIT_COLOR, lw=0.8)
+    diagonal = [np.nanmin([x, y]), np.nanmax([x, y])]
+    axes.plot(diagonal, diagonal, color=FIT_COLOR, lw=0.8)
     axes.errorbar(x, y, xerr=x_error, yerr=y_error, fmt="none", ecolor=NOISE_COLOR, lw=0.8)
     axes.plot(x[good], y[good], "o", ms=4, color=DISCOUNT_COLORS[0])
     axes.plot(x[~good], y[~good], "kx", ms=5, label="not measured, says its status")
@@ -282,15 +276,5 @@ def tangents_against_recipe(
 
 def _with_errors(estimates: Sequence[Estimate]) -> tuple[np.ndarray, np.ndarray]:
     """Values, and their distances from the ends of finite intervals."""
-    value, low, high = (
-        np.array([float(getattr(estimate, name)) for estimate in estimates])
-        for name in ("value", "low", "high")
-    )
-    return value, _margins(value, low, high)
-
-
-def _margins(value: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Lengths of error bars; none where an end is not finite."""
-    with np.errstate(invalid="ignore"):  # ∞ - ∞
-        margin = np.stack([value - low, high - value])
-    return np.where(np.isfinite(margin), margin, 0.0)
+    value, low, high = np.array([ends(estimate) for estimate in estimates]).reshape(-1, 3).T
+    return value, margins(value, low, high)

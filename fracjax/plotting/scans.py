@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from fracjax.landscapes.exports.tables import AXES, Column, columns, grid_axes
 from fracjax.plotting.fields import centre_of, heading, is_resolved, is_wanted, position, select
 from fracjax.plotting.landscapes import line_slice, plane_slice
-from fracjax.plotting.style import DISCOUNT_COLORS, OUTLINE, add_to_legend, new_figure, style
+from fracjax.plotting.style import OUTLINE, add_to_legend, curve_color, new_figure, style
 
 __all__ = ["fractality_figure", "mark_cliffs", "scan_figure"]
 
@@ -90,7 +90,7 @@ def _panel(
     name = heading(column, dataset, discounts)
     label = name.partition(",")[0] if name != column.name else column.variable
     if len(kept) == 1:
-        color = DISCOUNT_COLORS[place % len(DISCOUNT_COLORS)]
+        color = curve_color(place)
         line_slice(
             axes,
             part,

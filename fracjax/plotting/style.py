@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,6 +22,9 @@ __all__ = [
     "SEQUENTIAL_MAP",
     "UNFINISHED_COLORS",
     "add_to_legend",
+    "curve_color",
+    "curve_marker",
+    "image_extent",
     "label_scale_axis",
     "new_figure",
     "style",
@@ -28,6 +32,7 @@ __all__ = [
 
 # Colour-blind safe (Okabe and Ito), strong on white.
 DISCOUNT_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+_MARKERS = ("o", "s", "^", "D", "v")
 FIT_COLOR = "#222222"
 NOISE_COLOR = "#999999"
 # Equal steps of the value look equal; also in grey and to the colour-blind.
@@ -65,6 +70,22 @@ def style() -> Iterator[None]:
 def new_figure(width: float, height: float) -> Figure:
     """Make a figure without pyplot: no global state, no display needed."""
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def curve_color(number: int) -> str:
+    """Colour of the n-th curve of a figure; colours begin again after the last."""
+    return DISCOUNT_COLORS[number % len(DISCOUNT_COLORS)]
+
+
+def curve_marker(number: int) -> str:
+    """Marker of the n-th curve of a figure; markers begin again after the last."""
+    return _MARKERS[number % len(_MARKERS)]
+
+
+def image_extent(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float, float]:
+    """Edges of an image whose pixels are centred at evenly spaced points, two or more a side."""
+    dx, dy = (x[-1] - x[0]) / (len(x) - 1) / 2, (y[-1] - y[0]) / (len(y) - 1) / 2
+    return float(x[0] - dx), float(x[-1] + dx), float(y[0] - dy), float(y[-1] + dy)
 
 
 def label_scale_axis(axes: Axes) -> None:

@@ -5,7 +5,6 @@ import html
 import importlib
 import itertools
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import xarray
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
+from fracjax import safe_files
 from fracjax.landscapes.exports.tables import Column, columns, grid_axes
 from fracjax.plotting.fields import (
     axis_label,
@@ -97,15 +97,12 @@ def surface_html(
     }
     page = re.sub("|".join(parts), lambda found: parts[found.group()], _PAGE)
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        beside.write_text(page, encoding="utf-8", errors="backslashreplace")
-        beside.replace(path)
+        with safe_files.written_whole(path) as file:
+            file.write(page.encode("utf-8", "backslashreplace"))
     except OSError as error:
         msg = f"Writing {path} failed ({error.strerror or error}); nothing was changed there."
         raise OSError(error.errno, msg) from error
-    finally:
-        beside.unlink(missing_ok=True)
     return path
 
 

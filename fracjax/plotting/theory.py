@@ -1,11 +1,12 @@
 """Measured roughness beside the laws that it should follow."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from fracjax.plotting.style import DISCOUNT_COLORS, FIT_COLOR, NOISE_COLOR
+from fracjax.plotting.style import FIT_COLOR, NOISE_COLOR, curve_color
 
 __all__ = [
     "estimator_errors",
@@ -34,9 +35,9 @@ def exponents_and_laws(
     """
     x = -np.log(np.asarray(discounts, float))
     order = np.argsort(x)
-    for (label, values), style in zip(laws.items(), _LINES, strict=False):
+    for (label, values), style in zip(laws.items(), itertools.cycle(_LINES), strict=False):
         axes.plot(x[order], np.asarray(values)[order], style, color=FIT_COLOR, lw=1, label=label)
-    for (label, (values, errors)), color in zip(measured.items(), DISCOUNT_COLORS, strict=False):
+    for number, (label, (values, errors)) in enumerate(measured.items()):
         axes.errorbar(
             x,
             np.asarray(values),
@@ -45,7 +46,7 @@ def exponents_and_laws(
             ms=4,
             lw=1,
             capsize=2,
-            color=color,
+            color=curve_color(number),
             label=label,
         )
     axes.axhline(1.0, color=NOISE_COLOR, lw=0.8, ls=":")
@@ -71,7 +72,7 @@ def estimator_errors(
     """
     left, right = axes
     for number, (label, found) in enumerate(values.items()):
-        color = DISCOUNT_COLORS[number]
+        color = curve_color(number)
         spread = np.std(found, axis=1, ddof=1)
         error = 1.96 * spread / found.shape[1] ** 0.5
         bias = np.mean(found, axis=1) - truth
@@ -108,12 +109,12 @@ def mollified_increments(
         exponent: α of the return without noise.
         noise_scales: By the same labels, σ.
     """
-    for (label, values), color in zip(increments.items(), DISCOUNT_COLORS, strict=False):
+    for number, (label, values) in enumerate(increments.items()):
         scaled = np.asarray(values) / noise_scales[label] ** (2 * exponent)
-        axes.loglog(ratios, scaled, "o-", ms=4, lw=1, color=color, label=label)
+        axes.loglog(ratios, scaled, "o-", ms=4, lw=1, color=curve_color(number), label=label)
     middle = len(ratios) // 3
-    last = next(iter(increments))
-    level = np.asarray(increments[last])[middle] / noise_scales[last] ** (2 * exponent)
+    first = next(iter(increments))
+    level = np.asarray(increments[first])[middle] / noise_scales[first] ** (2 * exponent)
     below = ratios <= 2 * ratios[middle]
     axes.loglog(
         ratios[below],
@@ -144,7 +145,7 @@ def slopes_and_discounts(
     """
     x = np.arange(len(discounts), dtype=float)
     for number, (label, found) in enumerate(slopes.items()):
-        color = DISCOUNT_COLORS[number]
+        color = curve_color(number)
         shift = x + 0.12 * (number - (len(slopes) - 1) / 2)
         every = np.broadcast_to(shift, np.shape(found))
         axes.plot(every.ravel(), np.ravel(found), ".", ms=4, color=color, alpha=0.4)
@@ -171,7 +172,7 @@ def slopes_and_exponents(
     """
     finest = np.linspace(min(0.0, float(np.min(exponents))), float(np.max(exponents)), 400)
     for number, gamma in enumerate(discounts):
-        color = DISCOUNT_COLORS[number]
+        color = curve_color(number)
         axes.plot(exponents, slopes[:, number], "o", ms=4, color=color, label=f"γ = {gamma:g}")
         law = np.full_like(finest, 2.0)
         rough = finest > -np.log(gamma)

@@ -10,7 +10,15 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from fracjax._types import Estimate
-from fracjax.plotting.style import DISCOUNT_COLORS, DIVERGING_MAP, FIT_COLOR, NAN_COLOR, OUTLINE
+from fracjax.plotting.intervals import ends, margins
+from fracjax.plotting.style import (
+    DISCOUNT_COLORS,
+    DIVERGING_MAP,
+    FIT_COLOR,
+    NAN_COLOR,
+    OUTLINE,
+    image_extent,
+)
 
 __all__ = [
     "boundary_counts",
@@ -23,6 +31,7 @@ __all__ = [
 ]
 
 _PALEST = 0.25
+_COLOURS = (*DISCOUNT_COLORS, "#56B4E9", "#000000")
 
 
 def ranked_speeds(
@@ -70,16 +79,10 @@ def trainability_plane(
     """
     colours = mpl.colormaps[DIVERGING_MAP].with_extremes(bad=NAN_COLOR)
     first, second = (np.asarray(part, float) for part in coordinates)
-    halves = [(part[-1] - part[0]) / (len(part) - 1) / 2 for part in (first, second)]
     image = axes.imshow(
         ranked_speeds(values, reference).T,
         origin="lower",
-        extent=(
-            first[0] - halves[0],
-            first[-1] + halves[0],
-            second[0] - halves[1],
-            second[-1] + halves[1],
-        ),
+        extent=image_extent(first, second),
         vmin=-1,
         vmax=1,
         cmap=colours,
@@ -132,7 +135,8 @@ def boundary_counts(axes: Axes, estimates: Mapping[str, Estimate]) -> Axes:
         axes: Where to draw.
         estimates: By label, of `refined_boundary_dimension`. Those without counts are left out.
     """
-    for (label, found), color in zip(estimates.items(), _colours(), strict=False):
+    for number, (label, found) in enumerate(estimates.items()):
+        color = _colour(number)
         if not bool(found.ok):
             continue
         resolutions = np.asarray(found.details["resolutions"], float)
@@ -153,7 +157,8 @@ def box_counts(axes: Axes, estimates: Mapping[str, Estimate]) -> Axes:
         axes: Where to draw.
         estimates: By label, of `published_dimension`.
     """
-    for (label, found), color in zip(estimates.items(), _colours(), strict=False):
+    for number, (label, found) in enumerate(estimates.items()):
+        color = _colour(number)
         if not bool(found.ok):
             continue
         text: str | None = f"{label}: median slope {float(found.value):.2f}"
@@ -179,22 +184,17 @@ def frame_dimensions(
     """
     for number, (label, found) in enumerate(estimates.items()):
         good = np.array([bool(one.ok) for one in found])
-        value, low, high = (
-            np.array([float(getattr(one, name)) for one in found])[good]
-            for name in ("value", "low", "high")
-        )
+        value, low, high = np.array([ends(one) for one in found]).reshape(-1, 3)[good].T
         shift = 1.06 ** (number - (len(estimates) - 1) / 2)
-        known = np.isfinite(low)
-        margins = np.where(known, [value - low, high - value], 0.0)
         axes.errorbar(
             np.asarray(zooms)[good] * shift,
             value,
-            yerr=margins,
+            yerr=margins(value, low, high),
             fmt="o",
             ms=4,
             lw=1,
             capsize=2,
-            color=_colours()[number],
+            color=_colour(number),
             label=label,
         )
     axes.set_xscale("log", base=2)
@@ -218,7 +218,8 @@ def label_changes(
         fits: By the same labels, of `count_dimension`; some may be missing.
         published: By the same labels, published N_n.
     """
-    for (label, found), color in zip(counts.items(), _colours(), strict=False):
+    for number, (label, found) in enumerate(counts.items()):
+        color = _colour(number)
         fit = (fits or {}).get(label)
         text = label if fit is None else f"{label}: {_interval(fit)}"
         levels = np.arange(len(found))
@@ -249,5 +250,5 @@ def _interval(estimate: Estimate) -> str:
     return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _colours() -> Sequence[str]:
-    return (*DISCOUNT_COLORS, "#56B4E9", "#000000")
+def _colour(number: int) -> str:
+    return _COLOURS[number % len(_COLOURS)]

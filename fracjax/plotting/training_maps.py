@@ -13,14 +13,15 @@ from matplotlib.patches import Patch
 
 from fracjax._types import Estimate, Status
 from fracjax.curvature import Descent
-from fracjax.plotting.diffusion import color
+from fracjax.plotting.intervals import ends
 from fracjax.plotting.style import (
-    DISCOUNT_COLORS,
     DIVERGING_MAP,
     FIT_COLOR,
     NAN_COLOR,
     NOISE_COLOR,
     SEQUENTIAL_MAP,
+    curve_color,
+    image_extent,
 )
 from fracjax.systems.training_maps.ellipse import ellipse_point
 from fracjax.systems.training_maps.phases import Phase
@@ -73,7 +74,9 @@ def bifurcation_diagram(
 
 def _mark(axes: Axes, thresholds: Mapping[str, float] | None, *, named: bool) -> None:
     for number, (name, place) in enumerate((thresholds or {}).items()):
-        axes.axvline(place, color=color(number), lw=0.9, ls="--", label=name if named else None)
+        axes.axvline(
+            place, color=curve_color(number), lw=0.9, ls="--", label=name if named else None
+        )
     if thresholds and named:
         axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3)
 
@@ -97,10 +100,8 @@ def exponents_over_step_size(
     """
     axes.axhline(0.0, color=NOISE_COLOR, lw=0.8)
     for number, (name, found) in enumerate(estimates.items()):
-        value, low, high = (
-            np.asarray(part, float) for part in (found.value, found.low, found.high)
-        )
-        shade = DISCOUNT_COLORS[number % len(DISCOUNT_COLORS)]
+        value, low, high = ends(found)
+        shade = curve_color(number)
         shown = np.where(np.isfinite(value), value, np.nan)
         axes.plot(step_sizes, shown, lw=0.8, color=shade, label=name)
         axes.fill_between(step_sizes, low, high, color=shade, alpha=0.25, lw=0)
@@ -111,12 +112,6 @@ def exponents_over_step_size(
     axes.set_ylabel("exponent (nats per step)")
     axes.legend()
     return axes
-
-
-def _extent(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float, float]:
-    """Edges of an image whose pixels are centred at evenly spaced points."""
-    dx, dy = (x[-1] - x[0]) / (len(x) - 1) / 2, (y[-1] - y[0]) / (len(y) - 1) / 2
-    return x[0] - dx, x[-1] + dx, y[0] - dy, y[-1] + dy
 
 
 def phase_diagram(
@@ -143,7 +138,7 @@ def phase_diagram(
     image = axes.imshow(
         np.asarray(phases, float).T,
         origin="lower",
-        extent=_extent(x, y),
+        extent=image_extent(x, y),
         aspect="auto",
         cmap=colors,
         norm=BoundaryNorm(np.arange(-0.5, len(codes)), len(codes)),
@@ -160,8 +155,8 @@ def phase_diagram(
         for code in seen
     ]
     axes.legend(handles=[*patches, *lines], loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4)
-    axes.set_xlim(_extent(x, y)[:2])
-    axes.set_ylim(_extent(x, y)[2:])
+    axes.set_xlim(image_extent(x, y)[:2])
+    axes.set_ylim(image_extent(x, y)[2:])
     axes.set_xlabel(labels[0])
     axes.set_ylabel(labels[1])
     return image
@@ -197,7 +192,7 @@ def basin_picture(
     image = axes.imshow(
         table.T,
         origin="lower",
-        extent=_extent(x, y),
+        extent=image_extent(x, y),
         cmap=mpl.colormaps[name].with_extremes(bad=NAN_COLOR),
         interpolation="nearest",
         vmin=low,
@@ -206,8 +201,8 @@ def basin_picture(
     axes.figure.colorbar(image, cax=axes.inset_axes((1.03, 0.0, 0.04, 1.0)), label=label)
     if step_size is not None:
         axes.plot(*_ellipse(step_size), color=FIT_COLOR, lw=0.9)
-    axes.set_xlim(_extent(x, y)[:2])
-    axes.set_ylim(_extent(x, y)[2:])
+    axes.set_xlim(image_extent(x, y)[:2])
+    axes.set_ylim(image_extent(x, y)[2:])
     axes.set_xlabel("x")
     axes.set_ylabel("y")
     return image
@@ -242,7 +237,7 @@ def ellipse_and_orbit(
             axes.plot(sign * x[stable], sign / x[stable], color=NOISE_COLOR, lw=3)
     for number, (name, orbit) in enumerate(orbits.items()):
         orbit = np.asarray(orbit)
-        axes.plot(orbit[:, 0], orbit[:, 1], ".", ms=3, color=color(number), label=name)
+        axes.plot(orbit[:, 0], orbit[:, 1], ".", ms=3, color=curve_color(number), label=name)
     axes.set_xlim(-reach, reach)
     axes.set_ylim(-reach, reach)
     axes.set_aspect("equal")
@@ -265,7 +260,7 @@ def sharpness_over_threshold(axes: Axes, runs: Mapping[str, Descent]) -> Axes:
     for number, (name, run) in enumerate(runs.items()):
         ratio = np.asarray(run.sharpness.value, float) / float(run.threshold)
         steps = np.asarray(run.steps)
-        shade = color(number)
+        shade = curve_color(number)
         axes.plot(steps, ratio, lw=1.1, color=shade, label=name)
         bad = np.asarray(run.sharpness.status) == Status.NOT_CONVERGED
         axes.plot(steps[bad], ratio[bad], "o", ms=3, mfc="none", color=shade)

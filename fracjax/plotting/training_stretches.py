@@ -1,5 +1,6 @@
 """Training runs with their rough stretches, and slices of the landscape at ever closer looks."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -7,7 +8,13 @@ from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 
 from fracjax._types import Estimate
-from fracjax.plotting.style import DISCOUNT_COLORS, FIT_COLOR, NAN_COLOR, NOISE_COLOR
+from fracjax.plotting.style import (
+    DISCOUNT_COLORS,
+    FIT_COLOR,
+    NAN_COLOR,
+    NOISE_COLOR,
+    curve_color,
+)
 
 __all__ = [
     "contingency",
@@ -107,7 +114,7 @@ def null_counts(
     longest = max(len(null) for null in nulls.values())
     for number, (label, null) in enumerate(nulls.items()):
         place = np.arange(len(null)) + (number - (len(nulls) - 1) / 2) * 0.4
-        axes.bar(place, null, 0.38, color=DISCOUNT_COLORS[number], alpha=0.6, label=label)
+        axes.bar(place, null, 0.38, color=curve_color(number), alpha=0.6, label=label)
     axes.axvline(observed, color=FIT_COLOR, lw=1.5, label=f"found: {observed}")
     axes.set_xlim(-0.7, max(longest, observed + 1) - 0.3)
     axes.set_xlabel("failures that follow rough snapshots")
@@ -143,9 +150,9 @@ def variance_and_laws(
         axes: Where to draw.
         estimates: By label, scalar results of `perturbation_exponent`.
         predicted: By the same labels, slopes 2α.
-        colors: One per label.
+        colors: Of the labels; they begin again after the last.
     """
-    for (label, estimate), color in zip(estimates.items(), colors, strict=False):
+    for (label, estimate), color in zip(estimates.items(), itertools.cycle(colors), strict=False):
         scales = np.asarray(estimate.details["scales"])
         variance = np.asarray(estimate.details["variance"])
         shown = variance > 0

@@ -8,7 +8,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from fracjax.diagnosis.watching import Record, Stretch, stretches
-from fracjax.plotting.style import DISCOUNT_COLORS, FIT_COLOR, NOISE_COLOR, new_figure, style
+from fracjax.plotting.intervals import margins
+from fracjax.plotting.style import (
+    DISCOUNT_COLORS,
+    FIT_COLOR,
+    NOISE_COLOR,
+    curve_color,
+    new_figure,
+    style,
+)
 
 __all__ = [
     "shade_stretches",
@@ -84,9 +92,10 @@ def watched_lyapunov(axes: Axes, records: Sequence[Record]) -> Axes:
     """Draw the largest Lyapunov exponent per step, and the thresholds -ln γ."""
     numbers = [record.rate for record in records]
     _series(axes, records, [(n.value, n.low, n.high) for n in numbers], FIT_COLOR, "λ")
-    for found, color in zip(_discounts(records), DISCOUNT_COLORS, strict=False):
-        if 0 < found < 1:
-            axes.axhline(-np.log(found), color=color, ls="--", lw=1, label=f"−ln γ, γ = {found:g}")
+    for number, discount in enumerate(_discounts(records)):
+        if 0 < discount < 1:
+            label = f"−ln γ, γ = {discount:g}"
+            axes.axhline(-np.log(discount), color=curve_color(number), ls="--", lw=1, label=label)
     axes.axhline(0.0, color=NOISE_COLOR, lw=0.6)
     axes.set_title("Largest Lyapunov exponent (nats per step)")
     _legend(axes)
@@ -96,7 +105,7 @@ def watched_lyapunov(axes: Axes, records: Sequence[Record]) -> Axes:
 def watched_holder(axes: Axes, records: Sequence[Record]) -> Axes:
     """Draw measured Hölder exponents with intervals, and the law's predictions as bands."""
     for index, discount in enumerate(_discounts(records)):
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        color = curve_color(index)
         found = [record.by_discount[index] for record in records]
         steps = np.array([record.step for record in records], float)
         law = np.array([_ends(finding.predicted.get("mean")) for finding in found], float)
@@ -124,6 +133,7 @@ def watched_share(axes: Axes, records: Sequence[Record], *, budget: float | None
     axes.set_title("Watching over training time (%)")
     if not kept:
         axes.text(0.5, 0.5, "looked at after the run", transform=axes.transAxes, ha="center")
+        axes.set_yticks([])
         return axes
     shares: dict[str, Callable] = {
         "all": lambda cost: cost.share,
@@ -161,8 +171,9 @@ def _series(
         return
     steps = np.array([record.step for record in records], float)
     value, low, high = np.array(rows, float).T
-    error = np.nan_to_num(np.abs(np.stack([value - low, high - value])))
-    axes.errorbar(steps, value, yerr=error, color=color, lw=1, elinewidth=0.8, label=label)
+    axes.errorbar(
+        steps, value, yerr=margins(value, low, high), color=color, lw=1, elinewidth=0.8, label=label
+    )
     empty = np.zeros(len(records), bool) if hollow is None else np.asarray(hollow)
     axes.plot(steps[~empty], value[~empty], "o", ms=3.5, color=color)
     axes.plot(steps[empty], value[empty], "o", ms=3.5, color=color, mfc="white")

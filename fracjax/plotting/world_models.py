@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 
-from fracjax.plotting.style import DISCOUNT_COLORS, FIT_COLOR
+from fracjax.plotting.style import FIT_COLOR, curve_color
 
 __all__ = ["learning_curves"]
 
@@ -26,7 +26,7 @@ def learning_curves(
         baseline: Return of a policy that learnt nothing, as a dashed line.
     """
     for index, (arm, table) in enumerate(returns.items()):
-        color = DISCOUNT_COLORS[index % len(DISCOUNT_COLORS)]
+        color = curve_color(index)
         table = np.asarray(table, float)
         axes.plot(np.asarray(steps), table, color=color, lw=0.6, alpha=0.5)
         axes.plot(np.asarray(steps), table.mean(axis=1), color=color, lw=1.8, label=arm)

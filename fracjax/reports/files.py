@@ -1,7 +1,6 @@
 """Folders that results are written to: never another's, and whole files or none."""
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 from fracjax import safe_files
 
-__all__ = ["PAGE", "RESULTS", "OutputError", "check_output", "write_files"]
+__all__ = ["PAGE", "RESULTS", "OutputError", "check_output", "make_folder", "write_files"]
 
 RESULTS = "results.json"
 PAGE = "report.html"
@@ -28,16 +27,7 @@ def check_output(folder: Path, configuration: Mapping[str, Any], *, overwrite: b
         OutputError: If the folder is a file, cannot be written to, or holds results of
             another configuration.
     """
-    if folder.exists() and not folder.is_dir():
-        msg = f"{folder} is a file; give a folder."
-        raise OutputError(msg)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        msg = f"cannot write to {folder}: {error.strerror or error}."
-        raise OutputError(msg) from None
+    make_folder(folder)
     if overwrite:
         return
     results = folder / RESULTS
@@ -64,28 +54,35 @@ def check_output(folder: Path, configuration: Mapping[str, Any], *, overwrite: b
         raise OutputError(msg)
 
 
-def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
-    """Write files under temporary names first and rename them.
+def make_folder(folder: Path) -> None:
+    """Make a folder, if it is not there, and make sure that it can be written to.
 
-    A run that is killed leaves either the old files or the new ones.
+    Raises:
+        OutputError: If it is a file or cannot be written to.
+    """
+    if folder.exists() and not folder.is_dir():
+        msg = f"{folder} is a file; give a folder."
+        raise OutputError(msg)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        msg = f"cannot write to {folder}: {error.strerror or error}."
+        raise OutputError(msg) from None
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Write files, each whole or not at all: a run that is killed leaves the old or the new.
 
     Raises:
         OutputError: If the disk is full or the folder has vanished.
     """
     try:
         for name, content in files.items():
-            _write(folder / name, content)
+            with safe_files.written_whole(folder / name) as file:
+                file.write(content)
     except OSError as error:
         msg = f"cannot write to {folder}: {error.strerror or error}."
         raise OutputError(msg) from None
     return [folder / name for name in files]
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

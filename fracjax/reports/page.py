@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 __all__ = ["definitions", "document", "image", "interval", "png", "slug", "table"]
 
+_RELOAD_SECONDS = 10
 _CSS = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, sans-serif; color: #1b1f24; max-width: 68rem;
@@ -37,7 +38,9 @@ pre { background: #f6f8fa; padding: .7rem 1rem; border-radius: 4px;
 """
 
 
-def document(title: str, body: Iterable[str], *, lead: str, foot: str) -> str:
+def document(
+    title: str, body: Iterable[str], *, lead: str, foot: str, reloads: bool = False
+) -> str:
     """Join a page.
 
     Args:
@@ -45,12 +48,14 @@ def document(title: str, body: Iterable[str], *, lead: str, foot: str) -> str:
         body: Pieces of HTML.
         lead: HTML of the paragraph below the title.
         foot: HTML of the last paragraph.
+        reloads: Whether the page loads itself again every ten seconds.
     """
+    reload = f'<meta http-equiv="refresh" content="{_RELOAD_SECONDS}">' if reloads else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="generator" content="fracjax">'
-        f"<title>{html.escape(title)}</title><style>{_CSS}</style></head><body>"
+        f"<title>{html.escape(title)}</title><style>{_CSS}</style>{reload}</head><body>"
         f"<h1>{html.escape(title)}</h1>"
         f'<p class="note">{lead}</p>{"".join(body)}<p class="note">{foot}</p></body></html>\n'
     )
@@ -103,10 +108,14 @@ def slug(text: str) -> str:
 def interval(estimate: Mapping[str, Any] | None) -> str:
     """Print an estimate of a JSON document with its interval, and its status unless it is ok."""
     if estimate is None or estimate.get("value") is None:
-        return html.escape(str((estimate or {}).get("status", "–")))
+        return _status((estimate or {}).get("status", "–"))
     low, high = estimate.get("low"), estimate.get("high")
     text = f"{estimate['value']:.3g}"
     if low is not None and high is not None:
         text += f" [{low:.3g}, {high:.3g}]"
     status = estimate.get("status", "ok")
-    return text if status == "ok" else f"{text} ({html.escape(str(status))})"
+    return text if status == "ok" else f"{text} ({_status(status)})"
+
+
+def _status(status: Any) -> str:
+    return html.escape(str(status).replace("_", " "))

@@ -15,7 +15,6 @@ __all__ = ["PATH_PAGE", "PATH_PICTURE", "write_path"]
 
 PATH_PAGE = "path.html"
 PATH_PICTURE = "path.png"
-_REFRESH = 10
 _SHARES = (0.5, 0.8, 0.95, 0.99)
 
 
@@ -62,16 +61,13 @@ def _render(view: PathView, picture: bytes, *, title: str, state: str) -> str:
     settings = [(name, str(value)) for name, value in sorted(view.path.settings.items())]
     metrics = [(f"last {name}", _short(value)) for name, value in summary["metrics"].items()]
     parts += ["<h2>Run</h2>", page.definitions([*metrics, *settings])]
-    text = page.document(
+    return page.document(
         title,
         parts,
         lead=html.escape(_lead(summary, state)),
         foot="fracjax watch",
+        reloads=state == "running",
     )
-    if state == "running":
-        refresh = f'<meta http-equiv="refresh" content="{_REFRESH}"></head>'
-        text = text.replace("</head>", refresh, 1)
-    return text
 
 
 def _lead(summary: Mapping[str, Any], state: str) -> str:

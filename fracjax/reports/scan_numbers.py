@@ -7,6 +7,7 @@ import numpy as np
 import xarray
 
 from fracjax._types import Estimate, Status
+from fracjax.diagnosis.plain_numbers import plain_estimate
 from fracjax.landscapes import analysis
 from fracjax.landscapes.exports.tables import Column, columns, grid_axes
 from fracjax.plotting.fields import axis_label, discount_of, heading, is_wanted, position
@@ -15,6 +16,7 @@ __all__ = ["QUANTILES", "ScanAnalysis", "analyse_scan", "describe_scan"]
 
 QUANTILES = (0.05, 0.5, 0.95)
 _MAX_ANALYSED = 12  # outputs; a map of a hundred numbers is not analysed one by one
+_FEWEST_POINTS = 32  # along an axis, that a graph dimension needs
 _MAX_CLIFFS = 5  # listed
 _TOLERATED_MISSING = 0.1
 
@@ -142,7 +144,11 @@ def analyse_scan(dataset: xarray.Dataset) -> dict[str, ScanAnalysis]:
         return {}
     found = {}
     wanted = [column for column in columns(dataset) if is_wanted(column, dataset, None)]
-    for column in [column for column in wanted if len(column.index) < 2][:_MAX_ANALYSED]:
+    analysed = [column for column in wanted if len(column.index) < 2][:_MAX_ANALYSED]
+    if min(dataset.sizes[axis] for axis in axes) < _FEWEST_POINTS:
+        reason = f"Roughness needs at least {_FEWEST_POINTS} points along every axis of the grid."
+        return {column.name: ScanAnalysis(None, None, reason) for column in analysed}
+    for column in analysed:
         chosen: dict[str, Any] = {
             "variable": column.variable,
             "output": column.index[0] if column.index else None,
@@ -153,7 +159,7 @@ def analyse_scan(dataset: xarray.Dataset) -> dict[str, ScanAnalysis]:
                 dataset, tolerated_missing=missing, **chosen
             )
             cliffs = analysis.cliffs(dataset, **chosen)
-        except ValueError as error:  # too few points, or unevenly spaced
+        except ValueError as error:  # unevenly spaced, say
             found[column.name] = ScanAnalysis(None, None, str(error))
         else:
             found[column.name] = ScanAnalysis(dimension, cliffs, "")
@@ -164,13 +170,10 @@ def _graph_dimension(found: ScanAnalysis, *, complete: bool) -> dict[str, Any]:
     """Dimension of the graph, or why there is none."""
     if found.dimension is None:
         return {"value": None, "status": "not estimated", "reason": found.refusal}
-    numbers = {
-        name: _number(getattr(found.dimension, name)) for name in ("value", "stderr", "low", "high")
-    }
-    status = Status(int(found.dimension.status)).label
+    numbers = plain_estimate(found.dimension)
     if not complete and numbers["value"] is None:
-        status = "unfinished"
-    return {**numbers, "status": status}
+        numbers["status"] = "unfinished"
+    return numbers
 
 
 def _cliffs(found: ScanAnalysis, axes: tuple[str, ...]) -> dict[str, Any]:
@@ -192,8 +195,3 @@ def _cliffs(found: ScanAnalysis, axes: tuple[str, ...]) -> dict[str, Any]:
         "status": Status(int(table["scan_status"])).label,
         "largest": largest,
     }
-
-
-def _number(value: Any) -> float | None:
-    number = float(value)
-    return number if np.isfinite(number) else None

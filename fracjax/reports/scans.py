@@ -145,14 +145,14 @@ def _roughness(summary: Mapping[str, Any]) -> list[str]:
     rows, notes = [], []
     for output in analysed:
         dimension, cliffs = output["graph_dimension"], output["cliffs"]
-        text = dimension["status"]
+        text = dimension["status"].replace("_", " ")
         if dimension["value"] is not None:
             text = f"{dimension['value']:.3f} [{dimension['low']:.3f}, {dimension['high']:.3f}]"
             if dimension["status"] != "ok":
-                text += f" ({dimension['status']})"
+                text += f" ({dimension['status'].replace('_', ' ')})"
         count = cliffs["status"] if cliffs["count"] is None else f"{cliffs['count']:,}"
         if cliffs["count"] == 0 and cliffs["status"] != "ok":
-            count = cliffs["status"]
+            count = cliffs["status"].replace("_", " ")
         largest = cliffs.get("largest") or []
         drop = "–"
         if largest:

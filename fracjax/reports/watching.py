@@ -14,7 +14,6 @@ __all__ = ["PAGE", "PICTURE", "render_watch", "write_watch"]
 
 PAGE = "watch.html"
 PICTURE = "watch.png"
-_REFRESH = 10
 _SHOWN = 12
 
 
@@ -68,16 +67,13 @@ def render_watch(
     parts += [f"<h2>Last {min(len(records), _SHOWN)} records</h2>", _records(records[-_SHOWN:])]
     shown = [(name, str(value)) for name, value in sorted(configuration.items())]
     parts += ["<h2>Configuration</h2>", page.definitions(shown)]
-    text = page.document(
+    return page.document(
         title,
         parts,
         lead=html.escape(f"{len(records)} records; the run is {state}. {_cost(records)}"),
         foot="fracjax watch",
+        reloads=state == "running",
     )
-    if state == "running":
-        refresh = f'<meta http-equiv="refresh" content="{_REFRESH}"></head>'
-        text = text.replace("</head>", refresh, 1)
-    return text
 
 
 _CAPTION = (
@@ -162,4 +158,4 @@ def _number(number: Number) -> str:
     text = f"{number.value:.3g}"
     if number.low == number.low:  # not NaN
         text += f" [{number.low:.3g}, {number.high:.3g}]"
-    return text if number.ok else f"{text} ({number.status})"
+    return text if number.ok else f"{text} ({number.status.replace('_', ' ')})"

@@ -48,7 +48,7 @@ def _mean(estimate: Estimate, members: np.ndarray) -> Estimate:
 def draw_exponents(found: dict[str, Any], runs: Runs) -> Any:
     """Draw exponents of all segments, means over seeds, with nulls at both ends."""
     from fracjax.plotting import diffusion
-    from fracjax.plotting.style import new_figure, style
+    from fracjax.plotting.style import curve_color, new_figure, style
 
     with style():
         figure = new_figure(9.0, 4.0)
@@ -59,7 +59,7 @@ def draw_exponents(found: dict[str, Any], runs: Runs) -> Any:
                 for waiting, nulls in found["nulls"].items():
                     for marker, pair in zip("x+", nulls.values(), strict=True):
                         value = np.asarray(pair[which == "long"].value)[members].mean()
-                        panel.plot(waiting, value, marker, ms=7, color=diffusion.color(number))
+                        panel.plot(waiting, value, marker, ms=7, color=curve_color(number))
             panel.set_title(f"{which} lags; x: drift + noise, +: relaxation")
     return figure
 

@@ -45,11 +45,11 @@ from fracjax.learning.weight_diffusion.two_exponents import (
     two_exponents,
 )
 from fracjax.reproduce import diffusion_digit_figures as figures
+from fracjax.reproduce.comparisons import mean_of, mean_of_finite
 from fracjax.reproduce.diffusion_digit_figures import groups_of
 from fracjax.reproduce.diffusion_published import LEARNING_RATES, SOURCE
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import mean_of_few
-from fracjax.reproduce.rows import Findings, Row, compare, describe
+from fracjax.reproduce.rows import Findings, Measured, Row, compare, describe
 
 __all__ = ["PARTS"]
 
@@ -165,12 +165,8 @@ def _digits(name: str, key: Key, size: Size) -> Findings:
     )
 
 
-def _over_seeds(estimate: Estimate, members: np.ndarray, segment: int) -> tuple[float, float]:
-    values = np.asarray(estimate.value)[members, segment]
-    values = values[np.isfinite(values)]
-    if len(values) < 2:
-        return math.nan, math.nan
-    return mean_of_few(values)
+def _over_seeds(estimate: Estimate, members: np.ndarray, segment: int) -> Measured:
+    return mean_of_finite(np.asarray(estimate.value)[members, segment])
 
 
 def _rows(name: str, found: dict[str, Any], members: np.ndarray) -> list[Row]:
@@ -185,17 +181,18 @@ def _rows(name: str, found: dict[str, Any], members: np.ndarray) -> list[Row]:
                 values = np.asarray(pair[which == "long"].value)[members]
                 own = np.asarray(found[which].value)[members, segment]
                 title = f"exponent at {window}, {label} segment, minus that of {null}"
-                rows.append(describe(name, title, mean_of_few(own - values)))
+                rows.append(describe(name, title, mean_of(own - values)))
         crossover = np.log(np.asarray(found["crossover"].value)[members, segment])
         crossover = crossover[np.isfinite(crossover)]
         if len(crossover) > 1:
             title = f"ln crossover lag, {label} segment ({len(crossover)} runs that have one)"
-            rows.append(describe(name, title, mean_of_few(crossover)))
-        contour = mean_of_few(found["contour"][members, segment])
+            rows.append(describe(name, title, mean_of(crossover)))
+        contour = mean_of(found["contour"][members, segment])
         rows.append(describe(name, f"exponent of r² on contour length, {label} segment", contour))
-    rows.append(describe(name, "loss on all images at the end", _loss(found, members)))
+    loss = mean_of(found["losses"][members, -1])
+    rows.append(describe(name, "loss on all images at the end", loss))
     rows.append(
-        describe(name, "H0 dimension of the last segment", mean_of_few(found["dimension"][members]))
+        describe(name, "H0 dimension of the last segment", mean_of(found["dimension"][members]))
     )
     roughness = [
         float(series_holder_exponent(np.asarray(found["losses"][run])).value) for run in members
@@ -203,12 +200,8 @@ def _rows(name: str, found: dict[str, Any], members: np.ndarray) -> list[Row]:
     finite = np.array([value for value in roughness if math.isfinite(value)])
     if len(finite) > 1:
         title = f"Hölder exponent of the loss along the path ({len(finite)} runs)"
-        rows.append(describe(name, title, mean_of_few(finite)))
+        rows.append(describe(name, title, mean_of(finite)))
     return rows
-
-
-def _loss(found: dict[str, Any], members: np.ndarray) -> tuple[float, float]:
-    return mean_of_few(found["losses"][members, -1])
 
 
 def _beside_published(
@@ -248,13 +241,13 @@ def _comparisons(name: str, found: dict[str, Any], runs: Runs) -> list[Row]:
             name,
             f"exponent 2, first segment, η {fast[0]:g} minus η {slow[0]:g}, same seeds"
             " (published: negative)",
-            mean_of_few(change),
+            mean_of(change),
         )
     )
     for rate, members in own:
         change = values[members, -1] - values[members, 0]
         title = f"exponent 2, last minus first segment, η {rate:g} (published: negative)"
-        rows.append(describe(name, title, mean_of_few(change)))
+        rows.append(describe(name, title, mean_of(change)))
     return rows
 
 
@@ -292,7 +285,7 @@ def _noise(key: Key, size: Size) -> Findings:
             ("median α by characteristic function", lambda t: np.median(t.characteristic.value)),
         ):
             values = np.array([float(pick(tails)) for tails in found])
-            rows.append(describe(title, quantity, mean_of_few(values)))
+            rows.append(describe(title, quantity, mean_of(values)))
         flagged = float(np.mean([int(tails.flattened.status) != int(Status.OK) for tails in found]))
         rows.append(describe(title, "share of strung values that are flagged", (flagged, 0.0)))
         shown[f"{label}, by coordinate"] = found[0].by_coordinate
@@ -332,7 +325,7 @@ def _landscape(key: Key, size: Size) -> list[Row]:
         rows.append(describe(name, "share of seeds with an exponent along directions", usable))
         if len(found) > 1:
             title = f"Hölder exponent along directions ({capped} at the cap: smooth)"
-            rows.append(describe(name, title, mean_of_few(np.array(found))))
+            rows.append(describe(name, title, mean_of(np.array(found))))
     return rows
 
 

@@ -21,8 +21,8 @@ from fracjax.estimators.diffusion.typical import typical_displacement_exponent
 from fracjax.estimators.heavy_tails.characteristic import characteristic_stability
 from fracjax.estimators.heavy_tails.log_moments import block_sum_stability, flattened_stability
 from fracjax.learning.weight_diffusion.path_topology import persistent_homology_dimension
+from fracjax.reproduce.comparisons import about, mean_of
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import about, mean_and_error
 from fracjax.reproduce.rows import Findings, Row, compare, describe
 from fracjax.systems import signals
 
@@ -48,7 +48,7 @@ def law_rows(
     source = "nominal, to chance and .03"
     expected = (0.95, math.hypot(chance, _COVERAGE / 2), source)
     return [
-        about(name, quantity, mean_and_error(np.asarray(found.value)), truth, tolerance, "law"),
+        about(name, quantity, mean_of(np.asarray(found.value)), truth, tolerance, "law"),
         compare(name, f"coverage of the interval of {quantity}", (covered.mean(), 0.0), expected),
     ]
 
@@ -114,7 +114,7 @@ def _relaxation(key: Key, size: Size) -> list[Row]:
         label = f"local exponent from lag {lags[i]} to {lags[i + 1]}"
         rows.append(about(name, label, (slope, error), expected, 0.02, "law"))
     lowest = math.log((1 - (1 - rate) ** 21) / rate) / math.log(21)
-    first = mean_and_error(np.asarray(published))
+    first = mean_of(np.asarray(published))
     rows.append(about(name, "local exponent at lag 1, index offset 20", first, lowest, 0.02, "law"))
     return rows
 
@@ -165,7 +165,7 @@ def _tails(key: Key, size: Size) -> list[Row]:
     name = "Gaussian coordinates of log-normal size (2)"
     rows += law_rows(name, "stability by coordinate", proper, 2.0, 0.1)
     label = "stability with coordinates strung together (law: 2)"
-    rows.append(describe(name, label, mean_and_error(np.asarray(flat.value))))
+    rows.append(describe(name, label, mean_of(np.asarray(flat.value))))
     flagged = float(np.mean(np.asarray(flat.status) != 0))
     rows.append(about(name, "share that is flagged", (flagged, 0.0), 1.0, 0.05, "expected"))
     return rows
@@ -194,7 +194,7 @@ def _topology(key: Key, size: Size) -> list[Row]:
             about(
                 f"uniform cube of dimension {dimension}",
                 label,
-                mean_and_error(np.asarray(found)),
+                mean_of(np.asarray(found)),
                 expected,
                 max(high - low, 0.05 * dimension),
                 source,
@@ -211,7 +211,7 @@ def _topology(key: Key, size: Size) -> list[Row]:
             about(
                 f"random walk of 1000 steps in {dimension} dimensions (law: 2)",
                 "H0 dimension of the path",
-                mean_and_error(np.asarray(found)),
+                mean_of(np.asarray(found)),
                 (low + high) / 2,
                 0.15,
                 f"computed for this project: {low:g} to {high:g}",

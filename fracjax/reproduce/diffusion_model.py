@@ -10,7 +10,6 @@ robust outcome of the published parameters.
 """
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from fracjax._types import Estimate, Key, Status
+from fracjax._types import Estimate, Key
 from fracjax.estimators.diffusion.displacements import displacement_at_lags, logarithmic_lags
 from fracjax.estimators.diffusion.distributions import displacement_density
 from fracjax.learning.weight_diffusion.fractal_surfaces import (
@@ -28,8 +27,8 @@ from fracjax.learning.weight_diffusion.fractal_surfaces import (
     shuffled_surface,
 )
 from fracjax.learning.weight_diffusion.surface_walks import walk_on_surface
+from fracjax.reproduce.comparisons import about, mean_of, student_mean
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import about, mean_and_error
 from fracjax.reproduce.rows import Findings, Row, describe
 from fracjax.systems.random_fields import fractional_brownian_field
 
@@ -126,7 +125,7 @@ def _rows(name: str, found: dict[str, np.ndarray]) -> list[Row]:
     rows = []
     together = found["together"]
     for number, waiting in enumerate(_WAITING):
-        mean = mean_and_error(together[:, number])
+        mean = mean_of(together[:, number])
         label = f"exponent of the ensemble, lags 1 to 15, t_w = {waiting}"
         if name == "control: no slope":
             rows.append(about(name, label, mean, 1.0, 0.05, "law: random walk"))
@@ -137,8 +136,8 @@ def _rows(name: str, found: dict[str, np.ndarray]) -> list[Row]:
         if number == 0:
             fast = (found["single"][:, number] > 1.2).mean(axis=1)
             label = f"share of walkers with an exponent above 1.2, t_w = {waiting}"
-            rows.append(describe(name, label, mean_and_error(fast)))
-    rows.append(describe(name, "share that met the border", mean_and_error(found["border"])))
+            rows.append(describe(name, label, mean_of(fast)))
+    rows.append(describe(name, "share that met the border", mean_of(found["border"])))
     return rows
 
 
@@ -152,10 +151,10 @@ def _mechanism(found: dict[str, dict[str, np.ndarray]]) -> list[Row]:
             continue
         ratio = np.log10(_at(ensemble, 10) / reach.mean())
         label = "log10 of squared displacement in 10 steps, over that of the noise alone"
-        rows.append(describe(name, label, mean_and_error(ratio)))
+        rows.append(describe(name, label, mean_of(ratio)))
         change = ensemble["together"][:, -1] - ensemble["together"][:, 0]
         label = "change of the exponent from t_w = 0 to 500"
-        rows.append(describe(name, label, mean_and_error(change)))
+        rows.append(describe(name, label, mean_of(change)))
     return rows
 
 
@@ -165,10 +164,9 @@ def _at(found: dict[str, np.ndarray], lag: int) -> np.ndarray:
 
 
 def _batch(table: np.ndarray) -> Estimate:
-    """Means over surfaces with normal intervals."""
-    mean, error = table.mean(axis=0), table.std(axis=0, ddof=1) / math.sqrt(len(table))
-    status: Any = np.full(mean.shape, int(Status.OK))
-    return Estimate(mean, error, mean - 1.96 * error, mean + 1.96 * error, status)
+    """Means over surfaces with Student's intervals, by waiting time."""
+    means = [student_mean(column) for column in table.T]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *means)
 
 
 def _draw_exponents(found: dict[str, dict[str, np.ndarray]]) -> Any:

@@ -4,14 +4,13 @@ import functools
 from collections.abc import Callable
 
 import jax
-import numpy as np
 
 from fracjax._types import Estimate, Key
 from fracjax.estimators.dimensions.fractal_dimensions import (
     correlation_dimension,
     generalized_dimension,
 )
-from fracjax.reproduce.signal_references import Measure, averaged
+from fracjax.reproduce.reference_numbers import Measure, Numbers, averaged
 from fracjax.systems import catalogue, fractals
 from fracjax.systems.known_values import SELF_SIMILAR
 
@@ -30,12 +29,12 @@ def _dimension(order: int, points: jax.Array) -> Estimate:
 def _sampled(draw: Sampler, orders: tuple[int, ...]) -> Measure:
     """Mean over independent samples of the dimensions of each."""
 
-    def measure(key: Key, quick: bool) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def measure(key: Key, quick: bool) -> dict[str, Numbers]:
         keys = jax.random.split(key, 8 if quick else 32)
         samples = jax.jit(jax.vmap(draw))(keys)
         return {
             f"dimension D{order}": averaged(
-                jax.lax.map(functools.partial(_dimension, order), samples)
+                jax.lax.map(functools.partial(_dimension, order), samples).value
             )
             for order in orders
         }

@@ -5,10 +5,12 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+import jax
+
 from fracjax._types import Key
 from fracjax.reproduce.rows import Findings, Row
 
-__all__ = ["Experiment", "Part", "Size", "experiments", "in_one_size"]
+__all__ = ["Experiment", "Part", "Size", "experiments", "in_float64", "in_one_size"]
 
 Size = Literal["quick", "default", "full"]
 Part = Callable[[Key, Size], list[Row] | Findings]
@@ -38,6 +40,12 @@ def in_one_size(
 ) -> list[Row] | Findings:
     """Run a part that knows `quick` or not: a CPU takes its full size in minutes."""
     return part(key, size == "quick")
+
+
+def in_float64(part: Part, key: Key, size: Size) -> list[Row] | Findings:
+    """Run a part with JAX's default of 64 bits, whatever is set around it."""
+    with jax.enable_x64(True):
+        return part(key, size)
 
 
 @functools.cache

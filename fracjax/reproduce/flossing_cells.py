@@ -27,9 +27,9 @@ from fracjax.learning.recurrent_training.success_rates import (
 )
 from fracjax.learning.recurrent_training.tasks import parity_lags, random_bits
 from fracjax.learning.recurrent_training.updates import TrainingSettings
+from fracjax.reproduce.comparisons import described, signed
 from fracjax.reproduce.experiments import Part, Size
 from fracjax.reproduce.flossing_tasks import THRESHOLD
-from fracjax.reproduce.robustness_rows import described, signed
 from fracjax.reproduce.rows import Findings, Row, describe
 
 __all__ = ["PARTS"]

@@ -34,9 +34,9 @@ from fracjax.learning.recurrent_training.networks import tanh_classifier
 from fracjax.learning.recurrent_training.runs import floss_runs
 from fracjax.learning.recurrent_training.tasks import random_bits
 from fracjax.learning.recurrent_training.updates import TrainingSettings
+from fracjax.reproduce.comparisons import described, mean_of, signed
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.robustness_rows import described, signed
-from fracjax.reproduce.rows import Findings, Row, compare
+from fracjax.reproduce.rows import Findings, Measured, Row, compare
 
 __all__ = ["PARTS"]
 
@@ -134,10 +134,11 @@ def _golden_rows(number: int, found: Mapping[str, np.ndarray]) -> list[Row]:
         ("before, by an ordinary decomposition", ordinary, 0, _SPREADS[number]),
         ("after 500 updates", condition[:, 1], 1, _TOLERANCE),
     ):
-        mean = over_targets(jnp.asarray(values))
+        mean = mean_of(values)
         expected = (_ANCHORS[number][anchor], tolerance, _SOURCE)
-        error = mean.stderr if anchor == 0 else 0  # after flossing the mean itself is to be near
-        rows.append(compare(system, f"{text}, {when}", (mean.value, error), expected))
+        if anchor == 1:  # after flossing the mean itself is to be near
+            mean = Measured(mean.value, 0.0)
+        rows.append(compare(system, f"{text}, {when}", mean, expected))
     first = over_targets(jnp.asarray(condition[:, 0]))
     rows.append(described(system, f"{text}, before", first))
     for place, when in enumerate(("before", "after 500 updates")):
@@ -165,11 +166,11 @@ def _law(key: Key, size: Size) -> Findings:
         found[name] = jax.tree.map(np.asarray, look(learners.params, bits))
     slopes, gaps = (np.stack([run[part] for run in found.values()]) for part in (0, 1))
     # Through the origin, by seed: (states, seeds, directions).
-    ratio = over_targets(jnp.asarray((slopes * gaps).sum(axis=(0, 2)) / (gaps**2).sum(axis=(0, 2))))
+    ratio = mean_of((slopes * gaps).sum(axis=(0, 2)) / (gaps**2).sum(axis=(0, 2)))
     system = f"tanh network, N = {units}, random bits, {seeds} seeds"
     expected = (1.0, 0.05 / 4, "law: κ grows as exp((λ_1 − λ_m) t)")
     text = "slope of the growth of ln κ on λ_1 − λ_m"
-    rows = [compare(system, text, (ratio.value, ratio.stderr), expected)]
+    rows = [compare(system, text, ratio, expected)]
     for name, run in found.items():
         for place, number in enumerate(directions):
             gap = over_targets(jnp.asarray(run[1][:, place]))

@@ -33,8 +33,8 @@ from fracjax.learning.recurrent_training.success_rates import (
 )
 from fracjax.learning.recurrent_training.tasks import parity_lags
 from fracjax.learning.recurrent_training.updates import Learner, TrainingSettings
+from fracjax.reproduce.comparisons import described, mean_of, signed
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.robustness_rows import described, signed
 from fracjax.reproduce.rows import Findings, Row, compare, describe
 
 __all__ = ["CONDITIONS", "PARTS", "Setting", "train_conditions"]
@@ -180,10 +180,9 @@ def _rates(name: str, delays: tuple[int, ...], found: Mapping[str, Any]) -> list
 
 def _null(name: str, found: Mapping[str, Any]) -> list[Row]:
     """Networks before training, whose readouts are random, guess by chance on average."""
-    chance = over_targets(jnp.asarray(found["none"].accuracy[..., 0].mean(axis=0)))
-    number = (float(chance.value), float(chance.stderr))
+    guessed = mean_of(found["none"].accuracy[..., 0].mean(axis=0))
     text = "bit accuracy before training, mean over seeds"
-    return [compare(f"{name}, none", text, number, (0.5, 0.0, "chance: exact"))]
+    return [compare(f"{name}, none", text, guessed, (0.5, 0.0, "chance: exact"))]
 
 
 def _claims(name: str, found: Mapping[str, Any], size: Size) -> list[Row]:

@@ -6,9 +6,6 @@ with an independent program or an earlier run; they are no published results.
 
 import functools
 
-import jax
-
-from fracjax._types import Key
 from fracjax.reproduce import (
     fractal_control,
     fractal_estimators,
@@ -21,8 +18,7 @@ from fracjax.reproduce import (
     fractal_training,
     fractal_updates,
 )
-from fracjax.reproduce.experiments import Part, Size, in_one_size
-from fracjax.reproduce.rows import Findings, Row
+from fracjax.reproduce.experiments import Part, in_float64, in_one_size
 
 __all__ = ["parts"]
 
@@ -44,9 +40,4 @@ def parts() -> dict[str, Part]:
         named |= {name: functools.partial(in_one_size, part) for name, part in module.PARTS.items()}
     for module in _IN_THREE_SIZES:
         named |= module.PARTS
-    return {name: functools.partial(_in_float64, part) for name, part in named.items()}
-
-
-def _in_float64(part: Part, key: Key, size: Size) -> list[Row] | Findings:
-    with jax.enable_x64(True):
-        return part(key, size)
+    return {name: functools.partial(in_float64, part) for name, part in named.items()}

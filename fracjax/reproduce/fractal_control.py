@@ -13,7 +13,7 @@ from jaxtyping import Array
 from fracjax._types import Key, Objective, PyTree
 from fracjax.estimators.chaos.finite_time import finite_time_growth
 from fracjax.estimators.roughness.perturbation import perturbation_exponent
-from fracjax.reproduce.fractal_rows import about, anchored, mean_and_error
+from fracjax.reproduce.comparisons import about, anchored, mean_of
 from fracjax.reproduce.rows import Findings, Row
 from fracjax.rl import classic
 
@@ -116,7 +116,7 @@ def _slopes(
 
 
 def _pendulum(key: Key, quick: bool) -> list[Row]:
-    """Test D: two state variables and a smooth policy, smooth at every discount."""
+    """Two state variables and a smooth policy: smooth at every discount."""
     rows = []
     objective = _discounted(_pendulum_step, (-1.0, 0.0))
     for scale in (_WEIGHT_SCALE, 1.0):
@@ -126,14 +126,14 @@ def _pendulum(key: Key, quick: bool) -> list[Row]:
         slopes = _slopes(objective, policies, noise, scales, 40 if quick else 60)
         name = f"pendulum, dt = 0.05, weights N(0, {scale:g}²)"
         for index, gamma in enumerate(_DISCOUNTS):
-            found = mean_and_error(slopes[:, index])
+            found = mean_of(slopes[:, index])
             label = f"mean slope of ln variance, γ={gamma:g}"
             rows.append(about(name, label, found, 2.0, 0.1, "law: no chaos in two dimensions"))
     return rows
 
 
 def _acrobot(key: Key, quick: bool) -> Findings:
-    """Test E: from near upright, smooth at small γ and fractal at large, sooner at large dt."""
+    """From near upright: smooth at small γ and fractal at large, sooner at large dt."""
     count, samples = (6, 24) if quick else (12, 60)
     weights, noise = jax.random.split(key)
     policies = _network(weights, 4, 8, _WEIGHT_SCALE, count)
@@ -146,7 +146,7 @@ def _acrobot(key: Key, quick: bool) -> Findings:
         slopes[f"dt = {dt:g}"] = found
         name = f"acrobot from near upright, dt = {dt:g}"
         for index, (gamma, anchor) in enumerate(zip(_DISCOUNTS, anchors, strict=True)):
-            mean = mean_and_error(found[:, index])
+            mean = mean_of(found[:, index])
             spread = anchor[1] / 12**0.5
             label = f"mean slope of ln variance, γ={gamma:g}"
             rows.append(anchored(name, label, mean, (anchor[0], spread)))
@@ -175,7 +175,7 @@ def _predicted(name: str, step: Callable, policies: PyTree, slopes: np.ndarray) 
     for steps in (500, 1000):
         rate = growth[:, :steps].mean(axis=1)
         law = np.minimum(2.0, -2 * math.log(0.99) / np.maximum(rate, 1e-9))
-        ratio = mean_and_error(np.log(slopes / law))
+        ratio = mean_of(np.log(slopes / law))
         label = f"ln(slope / law by the exponent over {steps} steps), γ=0.99"
         rows.append(about(name, label, ratio, 0.0, 0.3, "law: -2 ln γ/λ_T"))
     return rows

@@ -14,7 +14,7 @@ from fracjax._types import Estimate, Key
 from fracjax.estimators.roughness.lines import LineSampler
 from fracjax.estimators.roughness.orders import exponents_of_outputs
 from fracjax.estimators.roughness.perturbation import perturbation_exponent
-from fracjax.reproduce.fractal_rows import about, anchored, mean_and_error, number
+from fracjax.reproduce.comparisons import about, anchored, mean_of, number
 from fracjax.reproduce.rows import Findings, Row, describe
 from fracjax.systems import mdps
 
@@ -49,7 +49,7 @@ def weierstrass_sum(
 
 
 def _clipped(key: Key, quick: bool) -> list[Row]:
-    """Test A: a clipped linear map, whose cost has a kink of known exponent at rest."""
+    """A clipped linear map, whose cost has a kink of known exponent at rest."""
     rows = []
     scales = np.geomspace(1e-3, 1e-9, _NUM_SCALES)
     samples = 2000 if quick else 20_000
@@ -126,7 +126,7 @@ def estimates_on_weierstrass(
 
 
 def _weierstrass(key: Key, quick: bool) -> list[Row]:
-    """Test B: the published form of the estimator at 40 points."""
+    """The published form of the estimator at 40 points of Weierstrass functions."""
     ratios = list(_WEIERSTRASS)
     count, samples = (16, 200) if quick else (40, 1000)
     found = estimates_on_weierstrass(
@@ -144,11 +144,9 @@ def _weierstrass(key: Key, quick: bool) -> list[Row]:
     ):
         name = f"Weierstrass a={ratio[0]:g}, b={ratio[1]:g}"
         law = min(2.0, -2 * math.log(ratio[0]) / math.log(ratio[1]))
-        mean, error = mean_and_error(slope)
-        rows.append(about(name, "slope of ln variance", (mean, error), law, tolerance, "exact: 2α"))
-        rows.append(
-            anchored(name, "slope of ln variance", (mean, error), (anchor, spread / 40**0.5))
-        )
+        mean = mean_of(slope)
+        rows.append(about(name, "slope of ln variance", mean, law, tolerance, "exact: 2α"))
+        rows.append(anchored(name, "slope of ln variance", mean, (anchor, spread / 40**0.5)))
         width = float(slope.std(ddof=1))
         rows.append(
             anchored(
@@ -192,13 +190,13 @@ def _bias_and_scatter(decades: str, truth: np.ndarray, found: dict[str, Estimate
             name = f"Weierstrass b=3, H={hurst:.1f}, {decades} decades"
             tolerance = _TOLERANCE[decades]
             rows.append(
-                about(name, f"exponent, {label}", mean_and_error(row), hurst, tolerance, "exact: H")
+                about(name, f"exponent, {label}", mean_of(row), hurst, tolerance, "exact: H")
             )
             width = float(row.std(ddof=1))
             error = width / math.sqrt(2 * (count - 1))
             rows.append(describe(name, f"spread over centres, {label}", (width, error)))
         inside = (estimate.low <= truth[:, None]) & (truth[:, None] <= estimate.high)
-        share = mean_and_error(np.asarray(inside).mean(axis=0))
+        share = mean_of(np.asarray(inside).mean(axis=0))
         name = f"Weierstrass b=3, all H, {decades} decades"
         quantity = f"share of intervals that hold H, {label}"
         rows.append(describe(name, quantity, share))

@@ -11,26 +11,18 @@ import numpy as np
 from jaxtyping import Array
 
 from fracjax._types import Key, PyTree
-from fracjax.learning.gradient_estimates.blocks import (
-    exact_gradient,
-)
+from fracjax.learning.gradient_estimates.blocks import exact_gradient
 from fracjax.learning.gradient_estimates.known_moments import step_moments, weierstrass_moments
-from fracjax.learning.gradient_estimates.quality import (
-    GradientQuality,
-    gradient_quality,
-)
-from fracjax.learning.gradient_estimates.samplers import (
-    pathwise_gradient,
-    smoothed_gradient,
-)
+from fracjax.learning.gradient_estimates.quality import GradientQuality, gradient_quality
+from fracjax.learning.gradient_estimates.samplers import pathwise_gradient, smoothed_gradient
 from fracjax.learning.gradient_estimates.score_function import (
     GaussianActions,
     reward_to_go_baseline,
     score_function_gradient,
 )
 from fracjax.reproduce import fractal_gradients_control
+from fracjax.reproduce.comparisons import about, number
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import about, number
 from fracjax.reproduce.rows import Findings, Row, compare, describe
 from fracjax.rl.environment import Environment, Transition
 from fracjax.rl.rollouts import expected_return, reward_sequences

@@ -25,9 +25,9 @@ from fracjax.learning.gradient_estimates.score_function import (
     reward_to_go_baseline,
     score_function_gradient,
 )
+from fracjax.reproduce.comparisons import number
 from fracjax.reproduce.experiments import Part, Size
 from fracjax.reproduce.fractal_places import Place, places
-from fracjax.reproduce.fractal_rows import number
 from fracjax.reproduce.rows import Findings, Row, compare, describe
 from fracjax.rl.rollouts import expected_return
 

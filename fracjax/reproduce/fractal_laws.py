@@ -13,7 +13,7 @@ from fracjax._types import Key, Objective
 from fracjax.estimators.roughness.jumps import find_jumps
 from fracjax.estimators.roughness.lines import LineSampler
 from fracjax.estimators.roughness.orders import exponents_of_outputs
-from fracjax.reproduce.fractal_rows import about, exactly, mean_and_error, number
+from fracjax.reproduce.comparisons import about, exactly, mean_of, number
 from fracjax.reproduce.rows import Findings, Row
 from fracjax.systems import maps, mdps, roughness_laws
 
@@ -96,7 +96,7 @@ def _skew(key: Key, quick: bool) -> Findings:
         sources = {"typical": "law: -ln γ/λ", "mean square": "law: Λ(2α) = -2 ln γ"}
         for kind, law in laws.items():
             for index, gamma in enumerate(discounts):
-                found = mean_and_error(slopes[kind][:, index])
+                found = mean_of(slopes[kind][:, index])
                 label = f"exponent, γ={gamma:.3g}, {kind} increments"
                 rows.append(
                     about(name, label, found, law[index], 0.02 + 0.03 * law[index], sources[kind])

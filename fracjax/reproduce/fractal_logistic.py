@@ -13,7 +13,7 @@ from jaxtyping import Array
 from fracjax._types import Key
 from fracjax.estimators.chaos.lyapunov import lyapunov_spectrum
 from fracjax.estimators.roughness.perturbation import perturbation_exponent
-from fracjax.reproduce.fractal_rows import about, anchored, mean_and_error
+from fracjax.reproduce.comparisons import about, anchored, mean_of
 from fracjax.reproduce.rows import Findings, Row, compare
 from fracjax.systems import mdps
 
@@ -59,7 +59,7 @@ def _exponents_at(rates: tuple[float, ...], steps: int) -> tuple[np.ndarray, np.
 
 
 def _exponents(_: Key, quick: bool) -> list[Row]:
-    """Table of test C, and the one exact value."""
+    """Exponents at eleven rates, and the one exact value."""
     values, errors = _exponents_at((*_EXPONENTS, 4.0), 20_000 if quick else 200_000)
     computed = list(zip(values.tolist(), errors.tolist(), strict=True))
     rows = [
@@ -100,13 +100,13 @@ def _landscapes(key: Key, quick: bool) -> Findings:
     for gamma, (anchor, spread, tolerance) in _SLOPES.items():
         column = _DISCOUNTS.index(gamma)
         name, label = "logistic loop, 14 chaotic θ", f"mean slope of ln variance, γ={gamma:g}"
-        mean = mean_and_error(slopes[chaotic, column])
         law = np.minimum(2.0, -2 * math.log(gamma) / exponents[chaotic])
         # Anchor and law are at the same rates: their scatter over rates is common to both.
-        off = float(np.std(slopes[chaotic, column] - law, ddof=1)) / math.sqrt(len(_CHAOTIC))
+        off = mean_of(slopes[chaotic, column] - law)
+        mean = off._replace(value=float(slopes[chaotic, column].mean()))
         source = "law: 2α by each rate's exponent"
-        rows.append(about(name, label, (mean[0], off), float(law.mean()), tolerance, source))
-        rows.append(anchored(name, label, (mean[0], off), (anchor, spread / 14**0.5)))
+        rows.append(about(name, label, mean, float(law.mean()), tolerance, source))
+        rows.append(anchored(name, label, mean, (anchor, spread / 14**0.5)))
     picture = functools.partial(_draw, slopes, exponents)
     return Findings(rows, {"logistic_landscapes": picture})
 

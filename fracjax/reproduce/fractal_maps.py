@@ -14,7 +14,7 @@ from jaxtyping import Array
 from fracjax._types import Estimate, Key, StepFunction
 from fracjax.estimators.chaos.finite_time import finite_time_growth
 from fracjax.estimators.roughness.holder import holder_exponent
-from fracjax.reproduce.fractal_rows import about, anchored, exactly, mean_and_error, number
+from fracjax.reproduce.comparisons import about, anchored, exactly, mean_of, number
 from fracjax.reproduce.rows import Findings, Row, describe
 from fracjax.systems import maps, mdps, roughness_laws
 
@@ -153,15 +153,13 @@ def _cells(name: str, key: Key, quick: bool) -> Findings:
             tolerance = 0.02 + 0.03 * bare
             rows.append(about(name, label, number(found, index), bare, tolerance, source))
     alarms = int(np.asarray(found.details["jump_alarm"]).sum())
-    rows.append(exactly(name, "jump alarms", alarms, 0, ANCHORED_ZERO))
+    source = "computed for this project: jumps of the step are too rare to be met"
+    rows.append(exactly(name, "jump alarms", alarms, 0, source))
     rows += _anchors(name, case, places, quick)
     laws = _laws(case, law)
     rows += _comparison(name, found, law, laws)
     file = name.split(",")[0].replace(" ", "_") + "_" + f"{case.exponent:.2f}"
     return Findings(rows, {file: functools.partial(_draw, name, found, laws)})
-
-
-ANCHORED_ZERO = "computed for this project: jumps of the step are too rare to be met"
 
 
 def _laws(case: _Case, law: Estimate) -> dict[str, np.ndarray]:
@@ -218,11 +216,11 @@ def _anchors(name: str, case: _Case, key: Key, quick: bool) -> list[Row]:
     slopes = np.concatenate([short, rest], axis=1)
     rows = []
     for index, gamma in enumerate(DISCOUNTS):
-        mean, error = mean_and_error(slopes[:, index])
+        mean = mean_of(slopes[:, index])
         kept = index < len(case.spreads)
-        spread = case.spreads[index] / math.sqrt(24) if kept else error * math.sqrt(count / 24)
+        spread = case.spreads[index] / math.sqrt(24) if kept else mean.error * math.sqrt(count / 24)
         label = f"exponent over lags 1…32, γ={gamma:g}"
-        rows.append(anchored(name, label, (mean, error), (case.octaves[index], spread)))
+        rows.append(anchored(name, label, mean, (case.octaves[index], spread)))
     if name == "3x mod 1":
         rows += _one_period(name, case, centres, points)
     return rows
@@ -244,7 +242,7 @@ def _one_period(name: str, case: _Case, centres: np.ndarray, points: int) -> lis
     ]
     rows = []
     for index, gamma in enumerate(discounts):
-        found = mean_and_error(np.mean(slopes, axis=0)[:, index])
+        found = mean_of(np.mean(slopes, axis=0)[:, index])
         expected = mdps.predicted_exponent(case.exponent, gamma)
         label = f"exponent over lags 1…32, four spacings in one period, γ={gamma:g}"
         # A third of what one spacing alone is off by.

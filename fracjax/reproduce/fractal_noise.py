@@ -12,9 +12,9 @@ from jaxtyping import Array
 
 from fracjax._types import Key
 from fracjax.estimators.roughness.holder import holder_exponent
+from fracjax.reproduce.comparisons import about, mean_of, number
 from fracjax.reproduce.fractal_laws import increment_slopes
 from fracjax.reproduce.fractal_maps import closed_loop_growth
-from fracjax.reproduce.fractal_rows import about, mean_and_error, number
 from fracjax.reproduce.rows import Findings, Row, compare
 from fracjax.systems import maps, mdps, mollified
 
@@ -68,7 +68,7 @@ def _paths(key: Key, quick: bool) -> list[Row]:
     exact = mollified.mollified_return(step, _DISCOUNT, _NOISE)
     solved = float(jax.jit(lambda p: exact(p, mean))(jnp.asarray(0.5)))
     reference = (solved, 1e-6, "exact: Bellman equation on a fine circle")
-    rows.append(compare(name, "mean return at θ=0.5", mean_and_error(sample), reference))
+    rows.append(compare(name, "mean return at θ=0.5", mean_of(sample), reference))
     return [*rows, *_averages(name, objective, lines, quick)]
 
 
@@ -100,9 +100,9 @@ def _averages(name: str, objective: Callable, key: Key, quick: bool) -> list[Row
         return found.reshape(groups, size, len(scales)).mean(axis=1)
 
     single, many = (np.log(np.asarray(squares(key, count))) for count in (1, 16))
-    ratio = mean_and_error((single - many)[:, 0])
-    slope = mean_and_error((many[:, 0] - many[:, 1]) / np.log(scales[0] / scales[1]) / 2)
-    growth = (single[:, 0] - single[:, 1]) / np.log(scales[0] / scales[1]) / 2
+    ratio = mean_of((single - many)[:, 0])
+    slope = mean_of((many[:, 0] - many[:, 1]) / np.log(scales[0] / scales[1]) / 2)
+    one_path = mean_of((single[:, 0] - single[:, 1]) / np.log(scales[0] / scales[1]) / 2)
     return [
         compare(
             name,
@@ -114,7 +114,7 @@ def _averages(name: str, objective: Callable, key: Key, quick: bool) -> list[Row
             name,
             "exponent of the mean of 16 paths",
             slope,
-            (*mean_and_error(growth), "law: that of one path"),
+            (one_path.value, one_path.error, "law: that of one path"),
         ),
     ]
 
@@ -162,7 +162,7 @@ def _scaling(key: Key, quick: bool) -> Findings:
     # In groups of interleaved parameters, for their errors: noises, ratios, groups.
     logs = np.log([found.reshape(len(ratios), -1, 8).mean(axis=1) for found in table.values()])
     x = np.log(noises) - np.log(noises).mean()
-    below = mean_and_error((logs[:, 2] - logs[:, 0]).mean(axis=0) / np.log(16) / 2)
+    below = mean_of((logs[:, 2] - logs[:, 0]).mean(axis=0) / np.log(16) / 2)
     rows = [about(name, "exponent, δ from σ/64 to σ/4", below, 2.0, 0.1, "law: δ²")]
     # One power of σ at every δ/σ: the exponent without noise at these scales, which is not yet
     # that of the smallest, .556.
@@ -172,7 +172,7 @@ def _scaling(key: Key, quick: bool) -> Findings:
     slopes = increment_slopes(noiseless, noises, key, num_points=32_768 if quick else 131_072)
     alpha = float(slopes["mean square"].mean())
     for index, ratio in enumerate(ratios[:-2]):  # beyond, returns have little in common
-        power = mean_and_error(x @ logs[:, index] / (x**2).sum() / 2)
+        power = mean_of(x @ logs[:, index] / (x**2).sum() / 2)
         label = f"power of σ in increments over δ = {ratio:g} σ"
         rows.append(about(name, label, power, alpha, 0.08, "law: exponent without noise"))
     scales = dict(zip(table, noises.tolist(), strict=True))

@@ -10,7 +10,7 @@ smooth, and beside 2 min(1, -ln γ/λ), the law with the exponent of the closed 
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -21,8 +21,8 @@ from fracjax.diagnosis import problem_of_policy
 from fracjax.estimators.roughness.perturbation import perturbation_exponent
 from fracjax.landscapes import line, scan, zoom
 from fracjax.learning import closed_loop_exponents
-from fracjax.reproduce.experiments import Size
-from fracjax.reproduce.fractal_rows import about
+from fracjax.reproduce.comparisons import about, described
+from fracjax.reproduce.experiments import Part, Size
 from fracjax.reproduce.rows import Findings, Row, describe
 from fracjax.rl import envs
 from fracjax.rl.gallery import shipped, shipped_names
@@ -143,16 +143,13 @@ def _law(exponent: float, discount: float) -> float:
 
 
 def _rows(title: str, look: _Look) -> list[Row]:
-    exponent = look.exponent
-    value = float(exponent.value)
-    row = describe(title, "λ over 1000 steps (nats per step)", (value, float(exponent.stderr)))
-    rows = [dataclasses.replace(row, low=float(exponent.low), high=float(exponent.high))]
+    rows = [described(title, "λ over 1000 steps (nats per step)", look.exponent)]
     for index, gamma in enumerate(_DISCOUNTS):
         slope, error = (
             2 * float(np.asarray(part)[index])
             for part in (look.variance.value, look.variance.stderr)
         )
-        law = _law(value, gamma)
+        law = _law(float(look.exponent.value), gamma)
         quantity = f"slope of ln variance on ln σ, γ={gamma:g}"
         if law == 2.0:
             source = "law: 2 min(1, -ln γ/λ); smooth is 2"
@@ -213,6 +210,4 @@ def _draw_variances(name: str, looks: Mapping[str, _Look]) -> Any:
     return figure
 
 
-PARTS: dict[str, Callable[[Key, Size], list[Row] | Findings]] = {
-    f"slices: {name}": functools.partial(_around, name) for name in _CASES
-}
+PARTS: dict[str, Part] = {f"slices: {name}": functools.partial(_around, name) for name in _CASES}

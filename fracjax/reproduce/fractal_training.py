@@ -10,7 +10,7 @@ against labels shuffled within runs, and against labels shuffled among runs at e
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -18,7 +18,8 @@ import numpy as np
 
 from fracjax._types import Key
 from fracjax.reproduce.association import Association
-from fracjax.reproduce.experiments import Size
+from fracjax.reproduce.comparisons import mean_of
+from fracjax.reproduce.experiments import Part, Size
 from fracjax.reproduce.fractal_along_training import (
     Course,
     association_of,
@@ -28,7 +29,6 @@ from fracjax.reproduce.fractal_along_training import (
     is_fractal,
     is_known,
 )
-from fracjax.reproduce.fractal_rows import mean_and_error
 from fracjax.reproduce.rows import Findings, Row, compare, describe
 from fracjax.rl import envs
 from fracjax.rl.many_seeds import available_library, train_seeds
@@ -175,18 +175,18 @@ def _course_rows(title: str, course: Course) -> list[Row]:
     """Describe learning, chaos and roughness of one set of runs."""
     returns = np.asarray(course.seeds.returns.value)
     rows = [
-        describe(title, "return before training", mean_and_error(returns[:, 0])),
-        describe(title, "return after training", mean_and_error(returns[:, -1])),
-        describe(title, "best return of a snapshot", mean_and_error(np.nanmax(returns, axis=1))),
+        describe(title, "return before training", mean_of(returns[:, 0])),
+        describe(title, "return after training", mean_of(returns[:, -1])),
+        describe(title, "best return of a snapshot", mean_of(np.nanmax(returns, axis=1))),
         describe(
             title,
             "mean loss of return between snapshots",
-            mean_and_error(np.maximum(returns[:, :-1] - returns[:, 1:], 0.0).mean(axis=1)),
+            mean_of(np.maximum(returns[:, :-1] - returns[:, 1:], 0.0).mean(axis=1)),
         ),
         describe(
             title,
             "λ of trained policies (nats per step)",
-            mean_and_error(np.asarray(course.exponent.value)[:, -1]),
+            mean_of(np.asarray(course.exponent.value)[:, -1]),
         ),
     ]
     for index, gamma in enumerate(course.measured_at):
@@ -194,8 +194,8 @@ def _course_rows(title: str, course: Course) -> list[Row]:
         rough = is_fractal(course, index)
         label = f"measured with γ={gamma:g}: share of snapshots"
         rows += [
-            describe(title, f"{label} with α below 1", mean_and_error(rough.mean(axis=1))),
-            describe(title, f"{label} without an α", mean_and_error(1 - known.mean(axis=1))),
+            describe(title, f"{label} with α below 1", mean_of(rough.mean(axis=1))),
+            describe(title, f"{label} without an α", mean_of(1 - known.mean(axis=1))),
         ]
         if rough.any():
             jumps = float(course.jump_alarm[..., index][rough].mean())
@@ -209,7 +209,7 @@ def _small_against_large(title: str, courses: list[Course]) -> Row:
     """Compare what training with the small and the large γ reaches, from equal first weights."""
     small, large = (np.asarray(course.seeds.returns.value)[:, -1] for course in courses)
     text = "undiscounted return after training, γ={:g} minus γ={:g}".format(*_DISCOUNTS)
-    return describe(title, text, mean_and_error(small - large))
+    return describe(title, text, mean_of(small - large))
 
 
 def _lipschitz(title: str, course: Course) -> Row:
@@ -311,6 +311,4 @@ def _draw_association(name: str, found: dict[float, Association]) -> Any:
     return figure
 
 
-PARTS: dict[str, Callable[[Key, Size], list[Row] | Findings]] = {
-    f"training: {name}": functools.partial(_along, name) for name in _CASES
-}
+PARTS: dict[str, Part] = {f"training: {name}": functools.partial(_along, name) for name in _CASES}

@@ -26,9 +26,9 @@ from fracjax.learning.return_distributions.sampling import (
 )
 from fracjax.learning.return_distributions.spread_laws import spread_exponent
 from fracjax.learning.return_distributions.updates import Update, gaussian_update, gradient_update
+from fracjax.reproduce.comparisons import about, mean_of, number
 from fracjax.reproduce.experiments import Part, Size
 from fracjax.reproduce.fractal_places import Place, places
-from fracjax.reproduce.fractal_rows import about, mean_and_error, number
 from fracjax.reproduce.rows import Findings, Row, describe
 from fracjax.systems import signals
 
@@ -70,7 +70,7 @@ def _laws(key: Key, size: Size) -> Findings:
                 about(
                     name,
                     f"exponent of the spread, {label} updates",
-                    mean_and_error(np.array(slopes)),
+                    mean_of(np.array(slopes)),
                     hurst,
                     0.05,
                     "law: H",

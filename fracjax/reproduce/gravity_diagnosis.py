@@ -15,8 +15,8 @@ from fracjax._types import Key, Status
 from fracjax.learning.gravity_wells.escapes import start_params
 from fracjax.learning.gravity_wells.traces import AscentTrace, ascent_trace
 from fracjax.learning.gravity_wells.well_diagnosis import Well, WellDiagnosis, diagnose_well
+from fracjax.reproduce.comparisons import about, mean_of
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import about
 from fracjax.reproduce.gravity_laws import equal_rewards
 from fracjax.reproduce.rows import Row, compare, describe
 
@@ -108,8 +108,7 @@ def _verdicts(name: str, verdict: Well, results: dict[float, WellDiagnosis]) -> 
         value = np.asarray(found.forecast.value)[told]
         source = "2502 updates; 1/g reaches 0 at most 1 % later"
         text = f"mean forecast of the escape from gradient norms, noise {noise:g}"
-        pair = (float(value.mean()), float(value.std(ddof=1) / len(value) ** 0.5))
-        rows.append(about(name, text, pair, _ESCAPE, 0.04 * _ESCAPE, source))
+        rows.append(about(name, text, mean_of(value), _ESCAPE, 0.04 * _ESCAPE, source))
         if noise:
             low, high = np.asarray(found.forecast.low), np.asarray(found.forecast.high)
             covered = float(np.mean((low <= _ESCAPE) & (_ESCAPE <= high)))

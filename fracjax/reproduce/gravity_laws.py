@@ -24,8 +24,8 @@ from fracjax.learning.gravity_wells.escape_laws import (
 )
 from fracjax.learning.gravity_wells.escapes import Escape, escape_time, start_params
 from fracjax.learning.gravity_wells.traces import ascent_trace
+from fracjax.reproduce.comparisons import about, exactly
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import about, exactly
 from fracjax.reproduce.rows import Findings, Row, describe
 
 __all__ = ["NOTES", "PARTS", "equal_rewards"]

@@ -33,15 +33,14 @@ from fracjax.learning.gravity_wells.tabular_mdps import (
     softened_mdp,
 )
 from fracjax.learning.gravity_wells.traces import ascent_trace
+from fracjax.reproduce.comparisons import about, exactly
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import about, exactly
 from fracjax.reproduce.gravity_laws import NOTES
 from fracjax.reproduce.rows import Findings, Row, describe
 
 __all__ = ["PARTS"]
 
 _STATES, _ACTIONS, _DISCOUNT, _STEP = 8, 6, 0.9, 0.1
-_STATED = "ASR paper as restated: gap ≥ .9 Δ until t_0 = C/(Δ π₁(a*))"
 
 
 def _bandit(rewards: tuple[float, ...]) -> TabularMDP:

@@ -30,10 +30,9 @@ from fracjax.learning.gravity_wells.pair_samplers import (
 )
 from fracjax.learning.gravity_wells.sampler_training import SamplerRun, train_sampler
 from fracjax.learning.gravity_wells.survival_curves import survival_quantile
+from fracjax.reproduce.comparisons import about, described, exactly
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import about, exactly
 from fracjax.reproduce.gravity_laws import NOTES
-from fracjax.reproduce.robustness_rows import described
 from fracjax.reproduce.rows import Findings, Row, compare, describe
 
 __all__ = ["PARTS"]

@@ -20,10 +20,9 @@ from fracjax.learning.gravity_wells.initial_spread import (
     share_of,
     spread_study,
 )
+from fracjax.reproduce.comparisons import about, described
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import about
 from fracjax.reproduce.gravity_laws import NOTES, equal_rewards
-from fracjax.reproduce.robustness_rows import described
 from fracjax.reproduce.rows import Findings, Row, compare, describe
 
 __all__ = ["PARTS"]

@@ -23,8 +23,9 @@ from fracjax.learning.decomposition.divergences import detached_product, squared
 from fracjax.learning.decomposition.feature_owners import feature_energy, owned_features
 from fracjax.learning.decomposition.settings import FitSettings
 from fracjax.learning.decomposition.toy_models import circuits, square
+from fracjax.reproduce.comparisons import mean_of
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.l3d_rows import against_one_run, bounded, mean_interval, spread_row
+from fracjax.reproduce.l3d_rows import against_one_run, bounded, spread_row
 from fracjax.reproduce.l3d_toys import Fits, fit_toys, fitting, published_fraction, trained_toys
 from fracjax.reproduce.rows import Findings, Row, compare, describe
 
@@ -116,7 +117,7 @@ def _circuits(key: Key, size: Size) -> Findings:
         compare(
             system,
             f"pooled r minus that of the network, {len(found.pooled)} runs",
-            mean_interval(found.pooled - found.ceiling)[:2],
+            mean_of(found.pooled - found.ceiling),
             (0.0, 0.0, "expected: subnetworks tell of A what their network knows"),
         ),
         describe(system, "CPU seconds per seed, all at once", (fits.seconds, 0.0)),
@@ -151,7 +152,7 @@ def _groups(key: Key, size: Size) -> Findings:
         compare(
             "TMCS in groups of 5",
             f"unexplained share, rank 1 minus rank 5, {len(gap)} targets",
-            (gap.mean(), gap.std(ddof=1) / len(gap) ** 0.5),
+            mean_of(gap),
             (-0.002, 0.0025, f".145 - .147, {_CURVES}; uncertainty: the stated tolerance .01 / 4"),
         )
     )
@@ -241,7 +242,7 @@ def _within(system: str, errors: np.ndarray, published: float, source: str) -> R
     row = compare(
         system,
         f"ln of the unexplained share, {len(errors)} runs",
-        (logs.mean(), logs.std(ddof=1) / len(logs) ** 0.5 if len(logs) > 1 else np.nan),
+        mean_of(logs),
         (np.log(published), np.log(1.3) / 4, source),
     )
     return dataclasses.replace(row, quantity=f"{row.quantity}: mean share {errors.mean():.3f}")

@@ -214,6 +214,23 @@ def _rows(system: str, found: dict[str, np.ndarray], kind: str, size: Size) -> l
     ]
 
 
+def _over_networks(
+    train: Callable[[Key], Any],
+    examine: Callable[[PyTree, Key], dict[str, Array]],
+    key: Key,
+    count: int,
+) -> tuple[Any, dict[str, np.ndarray], float]:
+    """Train networks and examine each by its key; also the CPU seconds per network of examining."""
+    keys = jax.random.split(key, count)
+    trained, _ = timed(lambda keys: jax.lax.map(train, keys), keys)
+    found, seconds = timed(
+        lambda params, keys: jax.lax.map(lambda row: examine(*row), (params, keys)),
+        trained.params,
+        keys,
+    )
+    return trained, found, seconds / count
+
+
 def _transformer(key: Key, size: Size) -> Findings:
     """One attention block of a transformer on text of a source with known entropy."""
     effort, source = _TEXTS[size], Dialects()
@@ -233,13 +250,7 @@ def _transformer(key: Key, size: Size) -> Findings:
         task = Task(apply, chosen, inputs, classes, observe, fresh, fresh[:, 0] - source.num_words)
         return _examined(task, key, settings, source.num_dialects)
 
-    keys = jax.random.split(key, effort.seeds)
-    trained, _ = timed(lambda keys: jax.lax.map(train, keys), keys)
-    found, seconds = timed(
-        lambda params, keys: jax.lax.map(lambda row: one(*row), (params, keys)),
-        trained.params,
-        keys,
-    )
+    trained, found, seconds = _over_networks(train, one, key, effort.seeds)
     system = "transformer, one attention block"
     text = f"cross entropy in nats per word, {effort.seeds} networks"
     loss = np.asarray(trained.loss.value, float)
@@ -258,7 +269,7 @@ def _transformer(key: Key, size: Size) -> Findings:
             below=True,
         ),
         *_rows(system, found, "dialect", size),
-        describe(system, "CPU seconds per network to decompose", (seconds / effort.seeds, 0.0)),
+        describe(system, "CPU seconds per network to decompose", (seconds, 0.0)),
     ]
     names = [f"w{word}" for word in range(source.num_words)]
     names += [f"D{dialect}" for dialect in range(source.num_dialects)]
@@ -290,13 +301,7 @@ def _convolutions(key: Key, size: Size) -> Findings:
         accuracy = jnp.mean(jnp.argmax(logits, axis=1) == answers, dtype=logits.dtype)
         return _examined(task, key, settings, network.num_classes) | {"accuracy": accuracy}
 
-    keys = jax.random.split(key, effort.seeds)
-    trained, _ = timed(lambda keys: jax.lax.map(train, keys), keys)
-    found, seconds = timed(
-        lambda params, keys: jax.lax.map(lambda row: one(*row), (params, keys)),
-        trained.params,
-        keys,
-    )
+    _, found, seconds = _over_networks(train, one, key, effort.seeds)
     system = "convolutions on digits, one block"
     rows = [
         bounded(
@@ -307,7 +312,7 @@ def _convolutions(key: Key, size: Size) -> Findings:
             "a network worth decomposing; chance is .1",
         ),
         *_rows(system, found, "digit", size),
-        describe(system, "CPU seconds per network to decompose", (seconds / effort.seeds, 0.0)),
+        describe(system, "CPU seconds per network to decompose", (seconds, 0.0)),
     ]
     names = [str(digit) for digit in range(10)]
     draw = functools.partial(_draw, found, names, names)

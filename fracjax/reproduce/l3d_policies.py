@@ -36,6 +36,7 @@ from fracjax.learning.decomposition_models.return_interventions import (
     return_changes,
     returns_along,
 )
+from fracjax.reproduce.comparisons import mean_of
 from fracjax.reproduce.experiments import Part, Size
 from fracjax.reproduce.l3d_rows import rate
 from fracjax.reproduce.l3d_toys import fitting, timed
@@ -165,7 +166,7 @@ def _policy(key: Key, size: Size, *, name: str) -> list[Row] | Findings:
     lengths = np.asarray(jax.vmap(tree.norm)(both))
     tail = max(1, effort.epochs // 5)
     rows = [
-        describe(system, "return, mean over episodes", _mean(still[0])),
+        describe(system, "return, mean over episodes", mean_of(still[0])),
         describe(
             system,
             f"unexplained share, {count} subnetworks",
@@ -203,10 +204,6 @@ def _policy(key: Key, size: Size, *, name: str) -> list[Row] | Findings:
     ]
     draw = functools.partial(_draw, found, moved, alive)
     return Findings(rows, {f"l3d-policy-{name.replace('_', '-')}": draw})
-
-
-def _mean(values: np.ndarray) -> tuple[float, float]:
-    return float(values.mean()), float(values.std(ddof=1)) / len(values) ** 0.5
 
 
 def _reached(

@@ -6,40 +6,17 @@ import numpy as np
 from jaxtyping import Array
 from scipy import stats
 
-from fracjax.reproduce.rows import Row, compare
+from fracjax.reproduce.comparisons import mean_of
+from fracjax.reproduce.rows import Row, compare, describe
 
-__all__ = ["against_one_run", "bounded", "mean_interval", "rate", "spread_row"]
+__all__ = ["against_one_run", "bounded", "rate", "spread_row"]
 
 _LEVEL = 0.975
 
 
-def mean_interval(values: Array | np.ndarray) -> tuple[float, float, float, float]:
-    """Mean over runs, its standard error, and Student's interval; NaN errors for one run."""
-    values = np.asarray(values, float).ravel()
-    count = len(values)
-    mean = float(values.mean()) if count else math.nan
-    if count < 2:
-        return mean, math.nan, math.nan, math.nan
-    error = float(values.std(ddof=1)) / count**0.5
-    margin = float(stats.t.ppf(_LEVEL, count - 1)) * error
-    return mean, error, mean - margin, mean + margin
-
-
 def spread_row(system: str, quantity: str, values: Array | np.ndarray) -> Row:
     """Describe a mean over runs."""
-    value, _, low, high = mean_interval(values)
-    return Row(
-        system,
-        f"{quantity}, {np.size(values)} runs",
-        value,
-        low,
-        high,
-        math.nan,
-        math.nan,
-        "no reference: described, not tested",
-        math.nan,
-        True,
-    )
+    return describe(system, f"{quantity}, {len(values)} runs", mean_of(values))
 
 
 def against_one_run(
@@ -48,18 +25,15 @@ def against_one_run(
     """Compare a mean over runs with a published number of one run.
 
     That run is one draw from the spread that runs here have: its uncertainty is their standard
-    deviation.
+    deviation, taken as known. A few runs do not know it well, so that the row is strict.
     """
-    values = np.asarray(values, float).ravel()
-    value, error, *_ = mean_interval(values)
-    spread = float(values.std(ddof=1)) if len(values) > 1 else math.nan
-    quantile = float(stats.t.ppf(_LEVEL, max(len(values) - 1, 1)))
+    found = mean_of(values)
+    spread = found.error * len(values) ** 0.5
     return compare(
         system,
         f"{quantity}, {len(values)} runs",
-        (value, error),
+        found,
         (published, spread, f"{source}; uncertainty: SD over the runs here"),
-        quantile=quantile,
     )
 
 
@@ -73,16 +47,15 @@ def bounded(
     below: bool = False,
 ) -> Row:
     """Test that the mean over runs is above (or below) a bound: the whole interval must be."""
-    values = np.asarray(values, float).ravel()
-    value, error, low, high = mean_interval(values)
-    sign = -1 if below else 1
+    found = mean_of(values)
+    low, high = found.value - found.margin, found.value + found.margin
     holds = (high <= bound) if below else (low >= bound)
-    distance = sign * (value - bound)
-    z = distance / error if error > 0 else math.copysign(math.inf, distance)
+    distance = (bound - found.value) if below else (found.value - bound)
+    z = distance / found.error if found.error > 0 else math.copysign(math.inf, distance)
     return Row(
         system,
         f"{quantity}, {len(values)} runs",
-        value,
+        found.value,
         low,
         high,
         bound,

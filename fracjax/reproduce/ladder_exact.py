@@ -21,8 +21,8 @@ from fracjax.learning.policy_paths.walks import (
     walk_detours,
     walk_eigenvalues,
 )
+from fracjax.reproduce.comparisons import ANCHOR, about, exactly
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import ANCHOR, about, exactly
 from fracjax.reproduce.rows import Row, compare
 
 __all__ = ["PARTS", "unit_walk"]

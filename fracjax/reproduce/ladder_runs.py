@@ -16,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fracjax._types import Estimate, Key
+from fracjax._types import Key
 from fracjax.learning.path_trimming.transformation import pptb
 from fracjax.learning.policy_paths.analysis import PolicyPath, policy_path
 from fracjax.learning.policy_paths.walk_nulls import Walk
 from fracjax.learning.robustness.interquartile import interquartile_mean
+from fracjax.reproduce.comparisons import described, mean_of
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import mean_of_few
 from fracjax.reproduce.rows import Findings, Row, compare, describe
 from fracjax.rl import envs
 from fracjax.rl.recorded_training import (
@@ -164,9 +164,9 @@ def _part(task: _Task, key: Key, size: Size) -> Findings:
         )
         for quantity, values in _scores(one).items():
             found = interquartile_mean(jnp.asarray(values), key, interval="student")
-            rows.append(_interval(task.name, f"{quantity}, {label}", found))
+            rows.append(described(task.name, f"{quantity}, {label}", found))
             if one is not without:
-                gain = mean_of_few(values - base[quantity])
+                gain = mean_of(values - base[quantity])
                 rows.append(describe(task.name, f"{quantity}, {label}: gain, per seed", gain))
     paths = _analyse(without, key, _SIZES[size])
     rows += _departures(task.name, paths)
@@ -194,11 +194,6 @@ def _scores(run: RecordedRun) -> dict[str, np.ndarray]:
     """Score, the best evaluation, and AUC, the mean of all, of every seed."""
     means = np.asarray(run.returns, float).mean(axis=-1)[:, 1:]
     return {"Score": means.max(axis=1), "AUC": means.mean(axis=1)}
-
-
-def _interval(name: str, quantity: str, found: Estimate) -> Row:
-    row = describe(name, quantity, (float(found.value), float(found.stderr)))
-    return dataclasses.replace(row, low=float(found.low), high=float(found.high))
 
 
 def _same_until_trimmed(
@@ -254,10 +249,10 @@ def _departures(name: str, paths: Mapping[str, Mapping[str, PolicyPath]]) -> lis
     for layer, one in layers.items():
         place = list(one.svd.shares).index(0.8)
         count = np.asarray(one.svd.dimensionality, float)[:, place]
-        rows.append(describe(name, f"D(.8), {layer}", mean_of_few(count)))
+        rows.append(describe(name, f"D(.8), {layer}", mean_of(count)))
         for walk, text in nulls.items():
             band = paths[walk][layer].null.dimensionality
-            middle = mean_of_few(np.asarray(band.median, float)[:, place])
+            middle = mean_of(np.asarray(band.median, float)[:, place])
             rows.append(describe(name, f"D(.8), {layer}: {text}", middle))
             below = np.asarray(one.svd.dimensionality)[:, place] < np.asarray(band.low)[:, place]
             rows.append(describe(name, f"D(.8), {layer}: seeds below {text}", (below.mean(), 0.0)))
@@ -271,7 +266,7 @@ def _departures(name: str, paths: Mapping[str, Mapping[str, PolicyPath]]) -> lis
         outside = float(np.asarray(band.departs(whole.svd.detour))[:, index].mean())
         rows.append(describe(name, f"detour {index + 1}: share of seeds outside", (outside, 0.0)))
     for layer, one in layers.items():
-        gini = mean_of_few(np.asarray(one.changes.gini, float))
+        gini = mean_of(np.asarray(one.changes.gini, float))
         rows.append(describe(name, f"Gini of accumulated change, {layer}", gini))
     return rows
 

@@ -22,16 +22,15 @@ from jaxtyping import Array, Float
 
 from fracjax import evaluation
 from fracjax._types import Estimate, Key, PyTree
-from fracjax.estimators.intervals import masked_mean, student_quantile
 from fracjax.learning.digits import load_digits
 from fracjax.learning.langevin_sampling.calibration import calibration
 from fracjax.learning.langevin_sampling.posterior_averages import posterior_average
 from fracjax.learning.langevin_sampling.priors import gaussian_prior
-from fracjax.learning.langevin_sampling.sample_moments import dense, gradient_moments
+from fracjax.learning.langevin_sampling.sample_moments import apply_dense, gradient_moments
 from fracjax.learning.langevin_sampling.schedules import effective_temperature, halving_schedule
 from fracjax.learning.langevin_sampling.transformations import preconditioned_sgld
+from fracjax.reproduce.comparisons import described, left_out, signed, student_mean
 from fracjax.reproduce.experiments import Size
-from fracjax.reproduce.robustness_rows import described, estimated, left_out, signed
 from fracjax.reproduce.rows import Findings, Row, describe
 
 __all__ = ["METHODS", "PREDICTORS", "SCORES", "digits"]
@@ -233,10 +232,10 @@ def _start(key: Key, hidden: int) -> PyTree:
 def _network(params: PyTree, images: Array, held: Array | None = None) -> Array:
     hidden = images
     for index in range(2):
-        hidden = jax.nn.relu(dense(params[f"layer_{index}"], hidden))
+        hidden = jax.nn.relu(apply_dense(params[f"layer_{index}"], hidden))
         if held is not None:
             hidden = hidden * held[:, index]
-    return dense(params["layer_2"], hidden)
+    return apply_dense(params["layer_2"], hidden)
 
 
 def _losses(params: PyTree, batch: PyTree) -> Array:
@@ -251,15 +250,6 @@ def _chosen(validation: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.nd
     return index, np.stack([test[best, :, which] for which, best in enumerate(index)])
 
 
-def over_seeds(scores: np.ndarray) -> Estimate:
-    """Average over seeds, with Student's interval."""
-    values = jnp.asarray(scores)
-    mean, error, _ = masked_mean(values, jnp.ones(len(values), bool))
-    half = float(student_quantile(len(values) - 1, len(values)) * error)
-    value = float(mean)
-    return estimated(value, float(error), value - half, value + half)
-
-
 def _reported(
     method: Method, tried: _Tried, validation: np.ndarray, test: np.ndarray, setting: Setting
 ) -> list[Row]:
@@ -272,7 +262,7 @@ def _reported(
         shown = SCORES if predictor == "ensemble" else SCORES[:2]
         for score, name in enumerate(shown):
             text = f"{name} of the {predictor} on test data ({chosen})"
-            rows.append(described(method, text, over_seeds(scores[which, :, score])))
+            rows.append(described(method, text, student_mean(scores[which, :, score])))
     if "DOP" in method:
         eta = float(tried[index[PREDICTORS.index("ensemble")]][0])
         last = eta * 0.5 ** ((setting.num_steps - 1) // setting.halving)
@@ -292,12 +282,12 @@ def _compared(best: Mapping[Method, np.ndarray]) -> list[Row]:
     rows = []
     others: tuple[Method, ...] = ("SGLD", "RMSprop SGLD", "DOP SGLD")
     for other in others:
-        gap = over_seeds(nll(other) - nll("QDOP SGLD"))
+        gap = student_mean(nll(other) - nll("QDOP SGLD"))
         text = f"NLL of the ensemble minus that of QDOP's ({other})"
         rows.append(signed("digits", text, gap, 1, _ORDER))
-    gap = over_seeds(nll("QDOP SGLD") - best["SGD + dropout"][0, :, 0])
+    gap = student_mean(nll("QDOP SGLD") - best["SGD + dropout"][0, :, 0])
     rows.append(described("digits", "NLL of QDOP's ensemble minus that of SGD + dropout", gap))
-    gap = over_seeds(nll("QDOP SGLD") - nll("SGD"))
+    gap = student_mean(nll("QDOP SGLD") - nll("SGD"))
     rows.append(described("digits", "NLL of QDOP's ensemble minus that of SGD's", gap))
     return rows
 
@@ -311,7 +301,7 @@ def _draw(best: Mapping[Method, np.ndarray]) -> Any:
         for axes, (score, name) in zip(figure.subplots(2, 2).flat, enumerate(SCORES), strict=True):
             table: dict[str, Mapping[str, Estimate]] = {
                 method: {
-                    predictor: over_seeds(found[which, :, score])
+                    predictor: student_mean(found[which, :, score])
                     for which, predictor in enumerate(PREDICTORS)
                 }
                 for method, found in best.items()

@@ -20,11 +20,11 @@ from fracjax.learning.langevin_sampling.preconditioners import (
     Preconditioner,
     diagonal,
 )
-from fracjax.learning.langevin_sampling.sample_moments import dense, gradient_moments
+from fracjax.learning.langevin_sampling.sample_moments import apply_dense, gradient_moments
 from fracjax.learning.langevin_sampling.schedules import effective_temperature
 from fracjax.learning.langevin_sampling.transformations import preconditioned_sgld
+from fracjax.reproduce.comparisons import about
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import about
 from fracjax.reproduce.rows import Findings, Row, compare, describe
 
 __all__ = ["PARTS", "last_points", "with_errors"]
@@ -209,8 +209,8 @@ def _draw_variances(expected: np.ndarray, found: Estimate) -> Any:
 
 
 def _losses(params: PyTree, batch: PyTree) -> Array:
-    hidden = jnp.tanh(dense(params["first"], batch["x"]))
-    logits = dense(params["last"], hidden)
+    hidden = jnp.tanh(apply_dense(params["first"], batch["x"]))
+    logits = apply_dense(params["last"], hidden)
     return optax.softmax_cross_entropy_with_integer_labels(logits, batch["y"])
 
 

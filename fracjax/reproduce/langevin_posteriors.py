@@ -17,14 +17,13 @@ from jaxtyping import Array, Float
 
 from fracjax._types import Estimate, Key, PyTree
 from fracjax.learning.langevin_sampling.priors import gaussian_prior
-from fracjax.learning.langevin_sampling.sample_moments import dense, gradient_moments
+from fracjax.learning.langevin_sampling.sample_moments import apply_dense, gradient_moments
 from fracjax.learning.langevin_sampling.schedules import effective_temperature
 from fracjax.learning.langevin_sampling.transformations import MetricName, preconditioned_sgld
+from fracjax.reproduce.comparisons import about, left_out, mean_of
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import about
 from fracjax.reproduce.langevin_exact import with_errors
 from fracjax.reproduce.nuts import Moments, nuts_moments
-from fracjax.reproduce.robustness_rows import left_out
 from fracjax.reproduce.rows import Findings, Row, compare, describe
 
 __all__ = ["PARTS"]
@@ -64,7 +63,7 @@ def _data(kind: _Kind) -> dict[str, np.ndarray]:
 
 
 def _losses(params: PyTree, batch: PyTree, *, kind: _Kind) -> Float[Array, " batch"]:
-    line = dense(params, batch["x"])[:, 0]
+    line = apply_dense(params, batch["x"])[:, 0]
     if kind == "gaussian":
         return 0.5 * (line - batch["y"]) ** 2
     return jnp.logaddexp(0.0, line) - batch["y"] * line
@@ -190,7 +189,6 @@ def _compared(
 ) -> list[Row]:
     """Means in posterior widths, and the mean ratio of variances in all directions."""
     whiten = np.linalg.inv(np.linalg.cholesky(exact.covariance))
-    root = math.sqrt(len(means))
     gaps = (means - exact.mean) @ whiten.T
     of_exact = np.diag(whiten @ np.diag(exact.mean_error**2) @ whiten.T)
     error = math.sqrt(np.mean(gaps.var(axis=0, ddof=1) / len(means) + of_exact))
@@ -209,24 +207,23 @@ def _compared(
     centre = means.mean(axis=0)
     ratios = np.einsum("cij,ij->c", squares, metric) - 2 * means @ metric @ centre
     ratios = (ratios + centre @ metric @ centre) / len(centre)
-    ratio = float(ratios.mean())
-    ratio_error = math.hypot(
-        float(ratios.std(ddof=1)) / root, ratio * exact.relative_error / math.sqrt(len(centre))
-    )
+    own = mean_of(ratios)
+    of_reference = own.value * exact.relative_error / math.sqrt(len(centre))
+    ratio = own._replace(error=math.hypot(own.error, of_reference))
     text = "variance over the posterior's, mean over directions"
     if sampler.metric == "euclidean" and kind == "gaussian":
         along = sampler.step_size / np.linalg.eigvalsh(exact.covariance) / _NUM_DATA
         law = float(np.mean(1 / (1 - along / 2)))
         expected = (law, 0.0, "exact law of the discrete chain, 1/(1 - η h/2)")
-        rows.append(compare(system, text, (ratio, ratio_error), expected))
+        rows.append(compare(system, text, ratio, expected))
     elif sampler.metric == "qdop":
         heat = float(
             effective_temperature(sampler.step_size, num_data=_NUM_DATA, batch_size=sampler.batch)
         )
         source = "(T + η N/(2B))/(1 - η/2), of a metric that is the Hessian"
-        rows.append(about(system, text, (ratio, ratio_error), heat, 0.12 * heat, source))
+        rows.append(about(system, text, ratio, heat, 0.12 * heat, source))
     else:
-        rows.append(describe(system, text, (ratio, ratio_error)))
+        rows.append(describe(system, text, ratio))
     return rows
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fracjax.reproduce.rows import Row, with_error
+from fracjax.reproduce.rows import Row, agreement_bound, compared, with_error
 
 __all__ = ["render"]
 
@@ -24,13 +24,13 @@ def render(
         parts: Rows by part.
         figures: File names of the figures by part; those of no part come first.
     """
-    compared = [row for rows in parts.values() for row in rows if _is_compared(row)]
-    agreeing = sum(row.agrees for row in compared)
+    tested = [row for rows in parts.values() for row in compared(rows)]
+    agreeing = sum(row.agrees for row in tested)
     lines = [
         f"# {_cell(settings['experiment'])}: {_cell(description)}",
         "",
-        f"{agreeing} of {len(compared)} compared numbers agree with their references within four"
-        " joint standard errors.",
+        f"{agreeing} of {len(tested)} compared numbers agree with their references within four"
+        " joint standard errors" + _of_few_samples(tested) + ".",
         "Intervals are at 95 %; ± is half of one, and of a reference its standard error.",
         "",
         "; ".join(f"{key} {value}" for key, value in settings.items() if key != "experiment") + ".",
@@ -44,16 +44,19 @@ def render(
         for figure in figures.get(name, ()):
             caption = figure.removesuffix(".png").replace("_", " ")
             lines += [f"![{_cell(caption)}]({figure})", ""]
-        lines += _compared([row for row in rows if _is_compared(row)])
-        lines += _described([row for row in rows if not _is_compared(row)])
+        lines += _compared_table(compared(rows))
+        lines += _described_table([row for row in rows if not row.is_compared])
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _is_compared(row: Row) -> bool:
-    return not math.isnan(row.reference)
+def _of_few_samples(rows: Sequence[Row]) -> str:
+    """Say that four are not the bound of every row, where they are not."""
+    if all(math.isinf(row.degrees) for row in rows):
+        return ""
+    return ", or, where an error is from few samples, within as many as are as rare by Student's t"
 
 
-def _compared(rows: Sequence[Row]) -> list[str]:
+def _compared_table(rows: Sequence[Row]) -> list[str]:
     if not rows:
         return []
     cells = [
@@ -62,7 +65,7 @@ def _compared(rows: Sequence[Row]) -> list[str]:
             row.quantity,
             with_error(row.value, (row.high - row.low) / 2),
             with_error(row.reference, row.uncertainty),
-            (f"{row.z:+.1f}" if math.isfinite(row.z) else "") + ("" if row.agrees else " (misses)"),
+            _distance(row),
             row.source,
         )
         for row in rows
@@ -70,7 +73,16 @@ def _compared(rows: Sequence[Row]) -> list[str]:
     return _table(("system", "quantity", "value", "reference", "z", "source"), cells)
 
 
-def _described(rows: Sequence[Row]) -> list[str]:
+def _distance(row: Row) -> str:
+    """Write z, what is made of it, and the bound where one of four would tell otherwise."""
+    distance = f"{row.z:+.1f}" if math.isfinite(row.z) else ""
+    if not row.agrees:
+        return distance + " (misses)"
+    beyond_four = math.isfinite(row.degrees) and abs(row.z) > agreement_bound()
+    return distance + (f" (of {agreement_bound(row.degrees):.1f})" if beyond_four else "")
+
+
+def _described_table(rows: Sequence[Row]) -> list[str]:
     if not rows:
         return []
     cells = [

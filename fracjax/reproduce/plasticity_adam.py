@@ -27,8 +27,9 @@ from fracjax.learning.network_metrics.units import dead_units
 from fracjax.learning.plasticity.probes import over_targets
 from fracjax.learning.plasticity.relabelling import train_on_relabelled
 from fracjax.learning.plasticity.toy_networks import ToyNetwork
+from fracjax.reproduce.comparisons import described, signed
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.robustness_rows import described, signed
+from fracjax.reproduce.plasticity_agents import chunk
 from fracjax.reproduce.rows import Findings, Row
 
 __all__ = ["PARTS"]
@@ -100,13 +101,12 @@ def _adam(key: Key, size: Size) -> Findings:
     """Dead units along six tasks; the same seeds with both optimisers."""
     setting = _SETTINGS[size]
     seeds = np.arange(setting.num_seeds)
-    on_cpu = jax.default_backend() == "cpu"
     found = {
         which: evaluation.map_points(
             functools.partial(_run, which=which, setting=setting),
             seeds,
             key,
-            chunk_size=1 if on_cpu else len(seeds),
+            chunk_size=chunk(len(seeds)),
         )
         for which in _OPTIMIZERS
     }

@@ -12,7 +12,7 @@ What the paper leaves open (discount, exploration, replay, learning rate) is in 
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -29,11 +29,20 @@ from fracjax.learning.plasticity.probes import over_targets, plasticity_probe, p
 from fracjax.learning.plasticity.toy_agents import train_dqn
 from fracjax.learning.plasticity.toy_mdps import Reward, ToyMDP, digit_observations, toy_mdp
 from fracjax.learning.plasticity.toy_networks import ToyNetwork
+from fracjax.reproduce.comparisons import described, left_out, signed
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.robustness_rows import described, left_out, signed
 from fracjax.reproduce.rows import Findings, Row
 
-__all__ = ["FULL", "PARTS", "PROBLEMS", "Setting", "chunk", "problems", "shared_probe"]
+__all__ = [
+    "FULL",
+    "PARTS",
+    "PROBLEMS",
+    "Setting",
+    "chunk",
+    "over_problems",
+    "problems",
+    "shared_probe",
+]
 
 PROBLEMS: tuple[Reward, ...] = ("true-label", "random-label", "sparse-reward")
 
@@ -166,6 +175,19 @@ def shared_probe(
     return images, jax.jit(draw)(images, key)
 
 
+def over_problems(
+    run: Callable[[Mapping[str, Array], PyTree, Key], dict[str, Array]],
+    data: PyTree,
+    key: Key,
+    setting: Setting,
+) -> dict[str, np.ndarray]:
+    """Call `run(row, data, key)` for every problem and seed, its row; (problems, seeds, ...)."""
+    seeds, kinds = np.arange(setting.num_seeds), np.arange(len(setting.problems))
+    rows = {"problem": np.repeat(kinds, len(seeds)), "seed": np.tile(seeds, len(kinds))}
+    found = evaluation.map_points(run, rows, data, key, chunk_size=chunk(len(rows["seed"])))
+    return jax.tree.map(lambda leaf: leaf.reshape(len(kinds), len(seeds), *leaf.shape[1:]), found)
+
+
 def _looks(setting: Setting) -> np.ndarray:
     """Periods after which the network is probed: the start, twice in between, the end."""
     return np.unique(np.round(setting.num_periods * np.array([0, 0.1, 0.4, 1])).astype(int))
@@ -210,16 +232,7 @@ def _along_training(key: Key, size: Size) -> Findings:
     except ImportError as error:
         return Findings([left_out("agents", str(error))])
     data = (mdps, *shared_probe(setting, images, jax.random.fold_in(key, 1)))
-    seeds, kinds = np.arange(setting.num_seeds), np.arange(len(setting.problems))
-    rows = {"problem": np.repeat(kinds, len(seeds)), "seed": np.tile(seeds, len(kinds))}
-    flat = evaluation.map_points(
-        functools.partial(_run, setting=setting),
-        rows,
-        data,
-        key,
-        chunk_size=chunk(len(rows["seed"])),
-    )
-    found = jax.tree.map(lambda leaf: leaf.reshape(len(kinds), len(seeds), *leaf.shape[1:]), flat)
+    found = over_problems(functools.partial(_run, setting=setting), data, key, setting)
     report: list[Row] = []
     for number, problem in enumerate(setting.problems):
         here = jax.tree.map(lambda leaf, index=number: leaf[index], found)
@@ -287,7 +300,6 @@ def _width(key: Key, size: Size) -> Findings:
         mdps, images = problems(base)
     except ImportError as error:
         return Findings([left_out("width", str(error))])
-    seeds = np.arange(base.num_seeds)
     rows: list[Row] = []
     shown = {}
     widths = _WIDTHS[size]
@@ -297,16 +309,10 @@ def _width(key: Key, size: Size) -> Findings:
         for width in widths:
             own = setting._replace(hidden=width)
             data = (mdps, *shared_probe(own, images, jax.random.fold_in(key, 1)))
-            found = evaluation.map_points(
-                functools.partial(_ends, setting=own),
-                {"problem": np.zeros_like(seeds), "seed": seeds},
-                data,
-                key,
-                chunk_size=chunk(len(seeds)),
-            )
-            losses.append(found["losses"])
+            found = over_problems(functools.partial(_ends, setting=own), data, key, own)
+            losses.append(found["losses"][0])
             system = f"width {width}, target every {every}"
-            right = over_targets(jnp.asarray(found["accuracy"]))
+            right = over_targets(jnp.asarray(found["accuracy"][0]))
             rows.append(described(system, "share of greedy actions that are right", right))
         for budget in _BUDGETS:
             table = np.stack(losses)[..., setting.iterations.index(budget)]

@@ -25,8 +25,9 @@ from fracjax.learning.plasticity.random_walks import step_matched_walk
 from fracjax.learning.plasticity.toy_mdps import prototype_observations, step, toy_mdp
 from fracjax.learning.plasticity.toy_mdps import reset as reset_mdp
 from fracjax.learning.plasticity.toy_networks import ToyNetwork
+from fracjax.reproduce.comparisons import mean_of
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.rows import Row, compare
+from fracjax.reproduce.rows import Measured, Row, compare
 
 __all__ = ["PARTS"]
 
@@ -101,7 +102,7 @@ def _network_laws(key: Key, size: Size) -> list[Row]:
         compare(
             "sin(1e5 f)",
             "mean square over inputs and outputs",
-            (float(squares.mean()), float(squares.std(ddof=1) / number**0.5)),
+            mean_of(squares),
             (0.5, 0.0, "exact for uniform phases"),
         )
     ]
@@ -114,7 +115,7 @@ def _network_laws(key: Key, size: Size) -> list[Row]:
         compare(
             "fresh networks",
             "loss of plasticity against other fresh networks, the same budget",
-            (float(change.value), float(change.stderr)),
+            Measured(float(change.value), float(change.stderr), number - 1.0),
             (0.0, 0.0, "exact: 0"),
         )
     )
@@ -140,9 +141,8 @@ def _noise_laws(network: ToyNetwork, images: jax.Array, key: Key, number: int) -
     negative, mean = (np.asarray(part) for part in over_seeds(keys, noise="independent"))
     where = "C_k, fresh network, independent noise, before the first step"
     for values, name, expected in ((negative, "share of negative pairs", 0.5), (mean, "mean", 0)):
-        error = float(values.std(ddof=1) / number**0.5)
         source = "exact: residuals are symmetric noise"
-        rows.append(compare(where, name, (float(values.mean()), error), (expected, 0.0, source)))
+        rows.append(compare(where, name, mean_of(values), (expected, 0.0, source)))
     negative, mean = (np.asarray(part) for part in over_seeds(keys, noise="shared"))
     where = "C_k, fresh network, shared noise, before the first step"
     source = "computed for this package with perceptrons: none is negative"

@@ -32,7 +32,6 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from fracjax import evaluation
 from fracjax._types import Estimate, Key, PyTree
 from fracjax.learning.interventions.continual_backprop import continual_backprop
 from fracjax.learning.interventions.decay import l2_to_init, plain_adam, tuned_adam, weight_decay
@@ -44,16 +43,16 @@ from fracjax.learning.plasticity.probes import over_targets, plasticity_probe
 from fracjax.learning.plasticity.toy_agents import train_dqn
 from fracjax.learning.plasticity.toy_networks import ToyNetwork
 from fracjax.learning.plasticity.value_heads import REGRESSION, ValueHead, two_hot
+from fracjax.reproduce.comparisons import described, left_out
 from fracjax.reproduce.experiments import Part, Size
 from fracjax.reproduce.plasticity_agents import (
     FULL,
     PROBLEMS,
     Setting,
-    chunk,
+    over_problems,
     problems,
     shared_probe,
 )
-from fracjax.reproduce.robustness_rows import described, left_out
 from fracjax.reproduce.rows import Findings, Row, describe
 
 __all__ = ["INTERVENTIONS", "PARTS"]
@@ -231,23 +230,6 @@ def _run(
     return {"losses": losses, "baseline": baseline[0], "accuracy": run.accuracies[-1]}
 
 
-def _measured(name: str, data: PyTree, key: Key, setting: Setting) -> dict[str, np.ndarray]:
-    """Numbers of one intervention, (problems, seeds, ...)."""
-    seeds, kinds = np.arange(setting.num_seeds), np.arange(len(setting.problems))
-    rows = {
-        "problem": np.repeat(kinds, len(seeds)),
-        "seed": np.tile(seeds, len(kinds)),
-    }
-    found = evaluation.map_points(
-        functools.partial(_run, name=name, setting=setting),
-        rows,
-        data,
-        key,
-        chunk_size=chunk(len(rows["seed"])),
-    )
-    return jax.tree.map(lambda leaf: leaf.reshape(len(kinds), len(seeds), *leaf.shape[1:]), found)
-
-
 def _table(key: Key, size: Size) -> Findings:
     """Every intervention on every problem; the same seeds, images and targets."""
     setting = _SETTINGS[size]
@@ -257,7 +239,10 @@ def _table(key: Key, size: Size) -> Findings:
         return Findings([left_out("interventions", str(error))])
     data = (mdps, *shared_probe(setting, images, jax.random.fold_in(key, 1)))
     names = _QUICK if size == "quick" else tuple(INTERVENTIONS)
-    found = {name: _measured(name, data, key, setting) for name in names}
+    found = {
+        name: over_problems(functools.partial(_run, name=name, setting=setting), data, key, setting)
+        for name in names
+    }
     rows: list[Row] = []
     for number, problem in enumerate(setting.problems):
         for name, numbers in found.items():

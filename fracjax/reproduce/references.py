@@ -13,14 +13,13 @@ from fracjax.estimators.chaos.kaplan_yorke import entropy_bound, kaplan_yorke_di
 from fracjax.estimators.chaos.lyapunov import lyapunov_spectrum
 from fracjax.reproduce.dimension_references import DIMENSIONS
 from fracjax.reproduce.experiments import Part, in_one_size
-from fracjax.reproduce.rows import Row, compare
+from fracjax.reproduce.reference_numbers import Numbers, averaged
+from fracjax.reproduce.rows import Measured, Row, agreement_bound, compare
 from fracjax.reproduce.signal_references import SIGNALS
 from fracjax.systems import catalogue
 from fracjax.systems.known_values import REFERENCES, Reference
 
 __all__ = ["parts"]
-
-Numbers = dict[str, tuple[np.ndarray, np.ndarray]]  # values and standard errors by quantity
 
 _MEASURES = {**SIGNALS, **DIMENSIONS}
 _NUM_ORBITS = 16
@@ -63,24 +62,28 @@ def _recompute(system: str, key: Key, quick: bool) -> list[Row]:
     ]
 
 
-def _rows(system: str, quantity: str, reference: Reference, found: Numbers) -> Iterator[Row]:
+def _rows(
+    system: str, quantity: str, reference: Reference, found: dict[str, Numbers]
+) -> Iterator[Row]:
     expected = np.atleast_1d(reference.value)
     uncertainty = np.broadcast_to(reference.uncertainty, expected.shape)
-    values, errors = (np.atleast_1d(entry) for entry in found[quantity])
+    numbers = found[quantity]
+    values, errors = np.atleast_1d(numbers.values), np.atleast_1d(numbers.errors)
     systematic = _INTEGRATOR.get(system, _INTEGRATED) if quantity == "sum" else _INTEGRATED
     for index, known in enumerate(expected):
         label = quantity if len(expected) == 1 else f"{quantity} {index + 1}"
         yield compare(
             system,
             label,
-            (float(values[index]), float(errors[index])),
+            Measured(float(values[index]), float(errors[index]), numbers.degrees),
             (float(known), float(uncertainty[index]), reference.source),
             systematic=systematic,
-            quantile=2.13,  # Student's t of 16 orbits
         )
 
 
-def _spectrum_numbers(name: str, wanted: dict[str, Reference], key: Key, quick: bool) -> Numbers:
+def _spectrum_numbers(
+    name: str, wanted: dict[str, Reference], key: Key, quick: bool
+) -> dict[str, Numbers]:
     """Exponents and what follows from them, as means over independent orbits."""
     system = catalogue.get(name)
     states = _initial_states(system, key)
@@ -104,27 +107,22 @@ def _spectrum_numbers(name: str, wanted: dict[str, Reference], key: Key, quick: 
     entropy = jax.vmap(entropy_bound)(spectra).value
     exponents = spectra.value
     return {
-        "exponent": _mean(exponents[:, 0]),
-        "exponents": _mean(exponents),
-        "sum": _mean(exponents.sum(axis=1) if complete else exponents[:, 0] + math.nan),
-        "kaplan-yorke dimension": _mean(dimension),
-        "entropy": _mean(entropy),
+        "exponent": averaged(exponents[:, 0]),
+        "exponents": averaged(exponents),
+        "sum": averaged(exponents.sum(axis=1) if complete else exponents[:, 0] + math.nan),
+        "kaplan-yorke dimension": averaged(dimension),
+        "entropy": averaged(entropy),
         "positive exponents": _count_positive(spectra, system.invariants.num_neutral),
     }
 
 
-def _count_positive(spectra: Estimate, num_neutral: int) -> tuple[np.ndarray, np.ndarray]:
-    """Count positive exponents; those within four errors of zero make it uncertain."""
-    mean, error = _mean(spectra.value)
-    surely = (mean > 4 * error).sum()
-    perhaps = max((mean > -4 * error).sum() - num_neutral, surely)
-    return np.asarray((surely + perhaps) / 2), np.asarray((perhaps - surely) / 2)
-
-
-def _mean(values: np.ndarray | jax.Array) -> tuple[np.ndarray, np.ndarray]:
-    values = np.asarray(values)
-    error = values.std(axis=0, ddof=1) / len(values) ** 0.5
-    return np.asarray(values.mean(axis=0)), np.asarray(error)
+def _count_positive(spectra: Estimate, num_neutral: int) -> Numbers:
+    """Count positive exponents; those as near to zero as rows that agree make it uncertain."""
+    mean, error, degrees = averaged(spectra.value)
+    near = agreement_bound(degrees) * error
+    surely = (mean > near).sum()
+    perhaps = max((mean > -near).sum() - num_neutral, surely)
+    return Numbers(np.asarray((surely + perhaps) / 2), np.asarray((perhaps - surely) / 2))
 
 
 def _is_floating(leaf: jax.Array) -> bool:

@@ -7,27 +7,14 @@ should change.
 """
 
 import functools
-from collections.abc import Callable
 
-import jax
-
-from fracjax._types import Key
 from fracjax.reproduce import remedies_double_pendulum, remedies_exact
-from fracjax.reproduce.experiments import Size
-from fracjax.reproduce.rows import Findings, Row
+from fracjax.reproduce.experiments import Part, in_float64
 
 __all__ = ["PARTS"]
 
-
-def _in_float64(
-    part: Callable[[Key, Size], list[Row] | Findings], key: Key, size: Size
-) -> list[Row] | Findings:
-    with jax.enable_x64(True):
-        return part(key, size)
-
-
-PARTS: dict[str, Callable[[Key, Size], list[Row] | Findings]] = {
-    name: functools.partial(_in_float64, part)
+PARTS: dict[str, Part] = {
+    name: functools.partial(in_float64, part)
     for module in (remedies_exact, remedies_double_pendulum)
     for name, part in module.PARTS.items()
 }

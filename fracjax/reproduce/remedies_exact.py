@@ -17,9 +17,9 @@ from fracjax.learning.exponent_regularization.parameter_smoothing import (
     rough_again_below,
     smoothed_objective,
 )
+from fracjax.reproduce.comparisons import about, mean_of
 from fracjax.reproduce.experiments import Size
-from fracjax.reproduce.fractal_rows import about, mean_and_error
-from fracjax.reproduce.rows import Findings, Row, describe
+from fracjax.reproduce.rows import Findings, Measured, Row, describe
 from fracjax.systems import maps, mdps
 
 __all__ = ["PARTS"]
@@ -63,7 +63,7 @@ def _second_differences(
     return np.asarray(squares(jnp.asarray(centres)))
 
 
-def _slope(squares: np.ndarray, steps: np.ndarray, groups: int = 16) -> tuple[float, float]:
+def _slope(squares: np.ndarray, steps: np.ndarray, groups: int = 16) -> Measured:
     """Exponent: half the slope of ln of the mean square, and its jackknife error over groups."""
 
     def fit(rows: np.ndarray) -> float:
@@ -72,7 +72,7 @@ def _slope(squares: np.ndarray, steps: np.ndarray, groups: int = 16) -> tuple[fl
     parts = np.array_split(np.arange(len(squares)), groups)
     others = np.array([fit(np.delete(squares, part, axis=0)) for part in parts])
     error = math.sqrt((groups - 1) / groups * np.sum((others - others.mean()) ** 2))
-    return fit(squares), error
+    return Measured(fit(squares), error, groups - 1.0)
 
 
 def _centres(key: Key, count: int) -> np.ndarray:
@@ -132,7 +132,7 @@ def _horizon(key: Key, size: Size) -> Findings:
         for horizon in horizons
     ]
     moved = crossings[1] - crossings[0]
-    per_step = mean_and_error(moved / (horizons[1] - horizons[0]))
+    per_step = mean_of(moved / (horizons[1] - horizons[0]))
     rows.append(
         about(
             _SYSTEM,
@@ -149,7 +149,7 @@ def _horizon(key: Key, size: Size) -> Findings:
         about(
             _SYSTEM,
             f"placebo: ln ratio of squared differences, T={2 * _WHOLE} to {_WHOLE}, γ=0.5",
-            mean_and_error(gap),
+            mean_of(gap),
             0.0,
             1e-3,
             "nothing to change: γ^60 = 9e-19",
@@ -205,8 +205,8 @@ def _smoothing(key: Key, size: Size) -> Findings:
         curves[label], laws[label] = (ratios.mean(axis=0), errors), law
         marks[f"rough again, R={count}"] = rough_again_below(alpha, sigma, count)
         for index, words in ((0, "σ/59049"), (5, "σ/243"), (10, "σ"), (13, "27 σ")):
-            mean, error = mean_and_error(ratios[:, index])  # whose expectation the law is
-            logs = math.log(mean), error / mean
+            mean = mean_of(ratios[:, index])  # whose expectation the law is
+            logs = mean._replace(value=math.log(mean.value), error=mean.error / mean.value)
             rows.append(
                 about(
                     _SYSTEM,
@@ -226,7 +226,7 @@ def _smoothing(key: Key, size: Size) -> Findings:
             about(
                 _SYSTEM,
                 f"exponent far below σ, {label}",
-                mean_and_error(np.array(slopes)),
+                mean_of(np.array(slopes)),
                 alpha,
                 0.03,
                 "law: -ln γ/λ still",

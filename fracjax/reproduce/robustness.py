@@ -9,9 +9,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
-
-from fracjax._types import Estimate, Key
+from fracjax._types import Estimate
 from fracjax.learning import neutral_growth
 from fracjax.reproduce import (
     robustness_exact,
@@ -20,9 +18,9 @@ from fracjax.reproduce import (
     robustness_trained,
     robustness_world_models,
 )
-from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.robustness_rows import estimated
-from fracjax.reproduce.rows import Findings, Row
+from fracjax.reproduce.comparisons import estimated
+from fracjax.reproduce.experiments import Part, in_float64
+from fracjax.reproduce.rows import Row
 
 __all__ = ["overview", "parts"]
 
@@ -37,11 +35,9 @@ def parts() -> dict[str, Part]:
 
     Exponents of closed loops are measured in float64; penalties and world models choose their own.
     """
-    in_float64: dict[str, Part] = {}
-    for module in (robustness_exact, robustness_spectra, robustness_trained):
-        in_float64 |= module.PARTS
+    closed_loops = robustness_exact.PARTS | robustness_spectra.PARTS | robustness_trained.PARTS
     return {
-        **{name: functools.partial(_in_float64, part) for name, part in in_float64.items()},
+        **{name: functools.partial(in_float64, part) for name, part in closed_loops.items()},
         **robustness_regularization.PARTS,
         **robustness_world_models.PARTS,
     }
@@ -80,8 +76,3 @@ def _draw(name: str, bars: Mapping[str, Mapping[str, Estimate]]) -> Any:
         )
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(bars) + 1)
     return figure
-
-
-def _in_float64(part: Part, key: Key, size: Size) -> list[Row] | Findings:
-    with jax.enable_x64(True):
-        return part(key, size)

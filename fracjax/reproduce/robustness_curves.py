@@ -23,9 +23,10 @@ from fracjax.learning import (
     returns_under_push,
     summarize_curve,
 )
+from fracjax.reproduce.comparisons import described, estimated
 from fracjax.reproduce.experiments import Size
 from fracjax.reproduce.robustness_agents import Agents
-from fracjax.reproduce.robustness_rows import Still, described, estimated
+from fracjax.reproduce.robustness_rows import Still
 from fracjax.reproduce.rows import Findings, Row, describe
 from fracjax.rl.rollouts import discounted_returns, initial_states
 

@@ -20,9 +20,9 @@ from jaxtyping import Array
 
 from fracjax._types import Key, PyTree, Status
 from fracjax.learning import ClosedLoopExponents, Regime, closed_loop_exponents, size_scan
+from fracjax.reproduce.comparisons import anchored, described, exactly, number
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import anchored, exactly, number
-from fracjax.reproduce.robustness_rows import METHODS, described
+from fracjax.reproduce.robustness_rows import METHODS
 from fracjax.reproduce.robustness_spectra import measure
 from fracjax.reproduce.rows import Findings, Row, compare
 from fracjax.rl.environment import Environment, Transition

@@ -8,14 +8,13 @@ from the first update on is not tried here: doing nothing is stable, and satisfi
 
 import dataclasses
 import functools
-import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fracjax._types import Estimate, Key, PyTree
+from fracjax._types import Key, PyTree
 from fracjax.evaluation import map_points
 from fracjax.learning import (
     closed_loop_exponents,
@@ -30,8 +29,8 @@ from fracjax.learning.exponent_regularization.runs import (
     train_policies,
 )
 from fracjax.learning.exponent_regularization.short_horizon import TrainingSettings
+from fracjax.reproduce.comparisons import about, described, mean_of
 from fracjax.reproduce.experiments import Size
-from fracjax.reproduce.fractal_rows import about
 from fracjax.reproduce.rows import Findings, Row, describe
 from fracjax.rl import classic, gallery, policies
 from fracjax.rl.environment import Environment
@@ -283,7 +282,7 @@ def _compared(
         about(
             system,
             "placebo: change of λ at weight 0 with fresh frames",
-            (float(gap.mean()), float(gap.std(ddof=1) / math.sqrt(seeds))),
+            mean_of(gap),
             0.0,
             0.01,
             "nothing changed",
@@ -295,13 +294,8 @@ def _compared(
 
 def _summary(system: str, quantity: str, values: np.ndarray) -> Row:
     """Interquartile mean over seeds, with Student's interval: seeds are few."""
-    estimate = _center(values)
-    row = describe(system, f"{quantity} (IQM)", (float(estimate.value), float(estimate.stderr)))
-    return dataclasses.replace(row, low=float(estimate.low), high=float(estimate.high))
-
-
-def _center(values: np.ndarray) -> Estimate:
-    return interquartile_mean(jnp.asarray(values), interval="student")
+    estimate = interquartile_mean(jnp.asarray(values), interval="student")
+    return described(system, f"{quantity} (IQM)", estimate)
 
 
 def _draw(

@@ -1,7 +1,5 @@
-"""Rows that the robustness experiment is made of, and its baseline without action."""
+"""Summaries over runs and regimes of closed loops, and the baseline without action."""
 
-import dataclasses
-import math
 from collections.abc import Mapping
 
 import jax
@@ -9,22 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from fracjax._types import Estimate, Key, PyTree, Status
+from fracjax._types import Estimate, Key, PyTree
 from fracjax.learning import Regime, interquartile_mean
 from fracjax.learning.robustness.spectra import Method
 from fracjax.reproduce.rows import Row, describe
 from fracjax.rl.environment import Environment
 
-__all__ = [
-    "METHODS",
-    "Still",
-    "described",
-    "estimated",
-    "left_out",
-    "over_runs",
-    "regimes",
-    "signed",
-]
+__all__ = ["METHODS", "Still", "over_runs", "regimes"]
 
 _interquartile = jax.jit(interquartile_mean, static_argnames=("interval", "resampling"))
 METHODS: Mapping[Method, str] = {
@@ -67,53 +56,6 @@ def over_runs(scores: Array | np.ndarray, key: Key, *, student: bool = False) ->
     return jax.tree.map(np.asarray, found)
 
 
-def estimated(
-    value: float, stderr: float, low: float, high: float, status: int = int(Status.OK)
-) -> Estimate:
-    """Make an estimate of plain numbers."""
-    return Estimate(
-        jnp.asarray(value),
-        jnp.asarray(stderr),
-        jnp.asarray(low),
-        jnp.asarray(high),
-        jnp.asarray(status),
-    )
-
-
-def described(system: str, quantity: str, estimate: Estimate) -> Row:
-    """Report an estimate with its own interval."""
-    row = describe(system, quantity, (float(estimate.value), float(estimate.stderr)))
-    return dataclasses.replace(row, low=float(estimate.low), high=float(estimate.high))
-
-
-def signed(system: str, quantity: str, estimate: Estimate, sign: int, source: str) -> Row:
-    """Compare the sign of an estimate with a published one.
-
-    The row's numbers are signs: of the value, and of the ends of the interval. It agrees only
-    when all three are the published one: an interval that holds zero has no sign.
-    """
-    value, low, high = (
-        float(np.sign(float(part))) for part in (estimate.value, estimate.low, estimate.high)
-    )
-    stderr = float(estimate.stderr)
-    distance = float(estimate.value) / stderr if stderr > 0 else math.copysign(math.inf, value)
-    return Row(
-        system=system,
-        quantity=(
-            f"sign of the {quantity}, {float(estimate.value):.3g}"
-            f" [{float(estimate.low):.3g}, {float(estimate.high):.3g}]"
-        ),
-        value=value,
-        low=low,
-        high=high,
-        reference=float(sign),
-        uncertainty=0.0,
-        source=f"{source}; z is the distance from zero",
-        z=distance,
-        agrees=bool(value == low == high == sign),
-    )
-
-
 def regimes(system: str, codes: Array | np.ndarray, method: Method) -> list[Row]:
     """Count the agents in every regime that occurs."""
     codes = np.asarray(codes).ravel()
@@ -126,8 +68,3 @@ def regimes(system: str, codes: Array | np.ndarray, method: Method) -> list[Row]
         for regime in Regime
         if (codes == regime).any()
     ]
-
-
-def left_out(system: str, reason: str) -> Row:
-    """Say in the table what is not in it."""
-    return describe(system, f"left out: {reason}", (math.nan, math.nan))

@@ -21,15 +21,9 @@ from fracjax.learning import (
     neutral_growth,
 )
 from fracjax.learning.robustness.spectra import Method
+from fracjax.reproduce.comparisons import about, anchored, described, left_out, number
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import about, anchored, number
-from fracjax.reproduce.robustness_rows import (
-    METHODS,
-    Still,
-    described,
-    left_out,
-    over_runs,
-)
+from fracjax.reproduce.robustness_rows import METHODS, Still, over_runs
 from fracjax.reproduce.rows import Findings, Row, compare, describe
 from fracjax.rl import envs
 from fracjax.rl.environment import Environment

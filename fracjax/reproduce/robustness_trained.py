@@ -23,20 +23,19 @@ from fracjax.learning import (
     neutral_growth,
 )
 from fracjax.learning.robustness.spectra import Method
-from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import about, exactly, mean_and_error
-from fracjax.reproduce.robustness_agents import RECIPES, Agents, train
-from fracjax.reproduce.robustness_curves import curves
-from fracjax.reproduce.robustness_rows import (
-    METHODS,
-    Still,
+from fracjax.reproduce.comparisons import (
+    about,
     described,
     estimated,
+    exactly,
     left_out,
-    over_runs,
-    regimes,
+    mean_of_finite,
     signed,
 )
+from fracjax.reproduce.experiments import Part, Size
+from fracjax.reproduce.robustness_agents import RECIPES, Agents, train
+from fracjax.reproduce.robustness_curves import curves
+from fracjax.reproduce.robustness_rows import METHODS, Still, over_runs, regimes
 from fracjax.reproduce.robustness_spectra import dm_control_is_here, measure
 from fracjax.reproduce.rows import Findings, Row, describe
 from fracjax.rl import envs
@@ -194,10 +193,9 @@ def _agreement(system: str, found: Mapping[str, ClosedLoopExponents], steps: int
     first, second = (
         np.asarray(found[method].largest.value) for method in ("perturbations", "tangents")
     )
-    gap = (first - second)[np.isfinite(first - second)]
-    known = mean_and_error(gap) if len(gap) > 1 else (float("nan"), float("nan"))
+    gap = mean_of_finite(first - second)
     text = "largest exponent by the recipe, minus by tangents"
-    return about(system, text, known, 0.0, neutral_growth(steps), "law: the same exponent")
+    return about(system, text, gap, 0.0, neutral_growth(steps), "law: the same exponent")
 
 
 def _draw(system: str, found: Mapping[str, ClosedLoopExponents], zero: float) -> Any:

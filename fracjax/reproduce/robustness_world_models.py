@@ -28,8 +28,9 @@ from fracjax.learning.world_models.analysis import (
 from fracjax.learning.world_models.collecting import random_returns
 from fracjax.learning.world_models.settings import PenaltySettings, TrainingSettings
 from fracjax.learning.world_models.training import Run, Trainer, train
+from fracjax.reproduce.comparisons import described, left_out, mean_of, signed
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.robustness_rows import described, left_out, over_runs, regimes, signed
+from fracjax.reproduce.robustness_rows import over_runs, regimes
 from fracjax.reproduce.rows import Findings, Row, describe
 from fracjax.rl import envs
 from fracjax.rl.rollouts import initial_states
@@ -140,7 +141,7 @@ def _compared(name: str, only_full: bool, key: Key, size: Size) -> list[Row] | F
         describe(
             system,
             f"return of random actions, {effort.horizon} steps",
-            (float(chance.mean()), float(chance.std(ddof=1) / 10)),
+            mean_of(chance),
         )
     ]
     for arm, numbers in found.items():

@@ -78,14 +78,15 @@ def run(
 
 
 def as_document(rows: list[Row]) -> dict[str, Any]:
-    """Rows as JSON; numbers that are not finite become null."""
+    """Rows as JSON: what is not finite becomes null, infinite degrees of freedom are left out."""
     return {"rows": [dict(_finite(dataclasses.asdict(row))) for row in rows]}
 
 
 def _finite(entries: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, entry in entries.items():
         bad = isinstance(entry, float) and not math.isfinite(entry)
-        yield name, None if bad else entry
+        if not (bad and name == "degrees"):  # a row without them has infinitely many
+            yield name, None if bad else entry
 
 
 def kept_results(

@@ -1,11 +1,9 @@
 """Recompute exponents and dimensions of signals and objectives whose answers are known."""
 
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from fracjax._types import Estimate, Key
 from fracjax.estimators.multifractals.fluctuation import detrended_fluctuation
@@ -15,71 +13,64 @@ from fracjax.estimators.multifractals.multifractal_fluctuation import (
 )
 from fracjax.estimators.roughness.holder import holder_exponent
 from fracjax.estimators.roughness.series import series_holder_exponent
+from fracjax.reproduce.reference_numbers import Measure, Numbers, averaged, over_lines
 from fracjax.systems import maps, mdps, random_fields, signals
 
-__all__ = ["SIGNALS", "Measure", "averaged"]
-
-Measure = Callable[[Key, bool], dict[str, tuple[np.ndarray, np.ndarray]]]
+__all__ = ["SIGNALS"]
 
 
 def _brownian(hurst: float) -> Measure:
     """Mean over independent series of the exponent of each."""
 
-    def measure(key: Key, quick: bool) -> dict:
+    def measure(key: Key, quick: bool) -> dict[str, Numbers]:
         keys = jax.random.split(key, 16 if quick else 64)
 
         def one(key: Key) -> Estimate:
             path = signals.fractional_brownian_motion(key, hurst, 4096)
             return series_holder_exponent(path)
 
-        return {"hölder": averaged(jax.jit(jax.vmap(one))(keys))}
+        return {"hölder": averaged(jax.jit(jax.vmap(one))(keys).value)}
 
     return measure
-
-
-def averaged(found: Estimate) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over the members of a batch, and its standard error from their spread."""
-    values = np.asarray(found.value)
-    return values.mean(axis=0), values.std(axis=0, ddof=1) / len(values) ** 0.5
 
 
 def _noise(hurst: float) -> Measure:
     """Fluctuation exponent of fractional Gaussian noise, and h(q) for three moments."""
 
-    def measure(key: Key, quick: bool) -> dict:
+    def measure(key: Key, quick: bool) -> dict[str, Numbers]:
         keys = jax.random.split(key, 16 if quick else 64)
         noises = jax.vmap(lambda k: signals.fractional_gaussian_noise(k, hurst, 4096))(keys)
         several = functools.partial(multifractal_detrended_fluctuation, q=(-2.0, 0.0, 2.0))
         return {
-            "fluctuation": averaged(jax.vmap(detrended_fluctuation)(noises)),
-            "generalised hurst": averaged(jax.vmap(several)(noises)),
+            "fluctuation": averaged(jax.vmap(detrended_fluctuation)(noises).value),
+            "generalised hurst": averaged(jax.vmap(several)(noises).value),
         }
 
     return measure
 
 
-def _cumulants(key: Key, quick: bool) -> dict:
+def _cumulants(key: Key, quick: bool) -> dict[str, Numbers]:
     """Log-cumulants of a multifractal random walk of λ = .3, every eighth point taken."""
     keys = jax.random.split(key, 8 if quick else 32)
 
     def walk(key: Key) -> jax.Array:
         return signals.multifractal_random_walk(key, 0.5, 0.3, 2**18)[::8]
 
-    found, error = averaged(jax.lax.map(lambda k: log_cumulants(walk(k)), keys))
-    return {"log-cumulants": (found[:2], error[:2])}
+    found = jax.lax.map(lambda k: log_cumulants(walk(k)), keys)
+    return {"log-cumulants": averaged(found.value[:, :2])}
 
 
 def _surface(hurst: float) -> Measure:
     """Exponent along one row of every fractional Brownian surface."""
 
-    def measure(key: Key, quick: bool) -> dict:
+    def measure(key: Key, quick: bool) -> dict[str, Numbers]:
         keys = jax.random.split(key, 16 if quick else 64)
 
         def row(key: Key) -> Estimate:
             surface = random_fields.fractional_brownian_field(key, hurst, (256, 256))
             return series_holder_exponent(surface[100])
 
-        return {"hölder": averaged(jax.lax.map(row, keys))}
+        return {"hölder": averaged(jax.lax.map(row, keys).value)}
 
     return measure
 
@@ -87,18 +78,19 @@ def _surface(hurst: float) -> Measure:
 def _weierstrass(hurst: float, base: float) -> Measure:
     """Exponent of a rough landscape of three parameters."""
 
-    def measure(key: Key, quick: bool) -> dict:
+    def measure(key: Key, quick: bool) -> dict[str, Numbers]:
         landscape, lines = jax.random.split(key)
         objective = signals.weierstrass_field(landscape, hurst, base=base)
         params = jnp.full(3, 0.3)
         count = 16 if quick else 64
-        return _found(holder_exponent(objective, params, lines, num_directions=count))
+        found = holder_exponent(objective, params, lines, num_directions=count)
+        return {"hölder": over_lines(found, count)}
 
     return measure
 
 
 def _tent_return(discount: float) -> Measure:
-    def measure(key: Key, quick: bool) -> dict:
+    def measure(key: Key, quick: bool) -> dict[str, Numbers]:
         objective = mdps.chaotic_return(maps.tent(1.9), discount)
         count = 16 if quick else 64
         estimate = holder_exponent(
@@ -110,12 +102,13 @@ def _tent_return(discount: float) -> Measure:
             radius=0.2,
             num_directions=count,
         )
-        return _found(estimate)
+        return {"hölder": over_lines(estimate, count)}
 
     return measure
 
 
-def _clipped(key: Key, quick: bool) -> dict:
+def _clipped(key: Key, quick: bool) -> dict[str, Numbers]:
+    count = 16 if quick else 32
     estimate = holder_exponent(
         lambda start, _: mdps.clipped_value(jnp.abs(start), 2.0, 0.9),
         jnp.array(1e-6),
@@ -123,13 +116,9 @@ def _clipped(key: Key, quick: bool) -> dict:
         radius=0.0,
         largest_scale=1e-2,
         smallest_scale=1e-9,
-        num_directions=16 if quick else 32,
+        num_directions=count,
     )
-    return _found(estimate)
-
-
-def _found(estimate: Estimate) -> dict:
-    return {"hölder": (np.asarray(estimate.value), np.asarray(estimate.stderr))}
+    return {"hölder": over_lines(estimate, count)}
 
 
 SIGNALS: dict[str, Measure] = {

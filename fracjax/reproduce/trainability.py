@@ -38,9 +38,8 @@ from fracjax.learning.trainability.one_dimensional import (
 from fracjax.learning.trainability.planes import hyperparameter_plane
 from fracjax.learning.trainability.problems import regression_problem
 from fracjax.reproduce import trainability_networks
-from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import about, exactly
-from fracjax.reproduce.robustness_rows import described
+from fracjax.reproduce.comparisons import about, described, exactly
+from fracjax.reproduce.experiments import Part, Size, in_float64
 from fracjax.reproduce.rows import Findings, Row, compare, describe
 
 __all__ = ["PARTS"]
@@ -243,11 +242,6 @@ def _draw_regression(values: np.ndarray, places: tuple, refined: Estimate) -> An
     return figure
 
 
-def _in_float64(part: Part, key: Key, size: Size) -> list[Row] | Findings:
-    with jax.enable_x64(True):
-        return part(key, size)
-
-
 _ALL: dict[str, Part] = {
     "one learning rate": _rates,
     "one learning rate, threshold": _threshold,
@@ -256,4 +250,4 @@ _ALL: dict[str, Part] = {
     "linear regression": _linear_regression,
     **trainability_networks.PARTS,
 }
-PARTS: dict[str, Part] = {name: functools.partial(_in_float64, part) for name, part in _ALL.items()}
+PARTS: dict[str, Part] = {name: functools.partial(in_float64, part) for name, part in _ALL.items()}

@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import xarray
-from scipy.special import stdtrit
 
 from fracjax import landscapes
 from fracjax._types import Estimate, Key, Status
@@ -37,8 +36,8 @@ from fracjax.learning.trainability.planes import (
     trainability_objective,
 )
 from fracjax.learning.trainability.problems import DataSize, Nonlinearity, regression_problem
+from fracjax.reproduce.comparisons import described, estimated, signed, student_mean
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.robustness_rows import described, estimated, signed
 from fracjax.reproduce.rows import Findings, Row, describe
 
 __all__ = ["PARTS"]
@@ -174,7 +173,7 @@ def _rows(
         rows.append(described(system, f"{label} frame: dimension by published box counts", boxes))
     values = np.array([float(one.value) for one in refined if bool(one.ok)])
     number = f"over {len(values)} frames of {len(refined)}"
-    mean = _over_frames(values)
+    mean = student_mean(values)  # as if frames of one zoom were independent
     rows.append(described(system, f"mean dimension by refinement, {number}", mean))
     published = published_dimension(edges)
     text = f"median of slopes of published box counts, {number} (published over six: 1.17 to 1.98)"
@@ -185,16 +184,6 @@ def _rows(
         text = "mean dimension by refinement - 1"
         rows.append(signed(system, text, above, 1, "stated before: rougher than a curve"))
     return rows
-
-
-def _over_frames(values: np.ndarray) -> Estimate:
-    """Mean over frames with Student's interval, as if frames of one zoom were independent."""
-    if len(values) < 2:
-        return estimated(*(float("nan"),) * 4, int(Status.TOO_FEW_POINTS))
-    error = float(values.std(ddof=1)) / len(values) ** 0.5
-    margin = error * float(stdtrit(len(values) - 1, 0.975))
-    mean = float(values.mean())
-    return estimated(mean, error, mean - margin, mean + margin)
 
 
 def _draw(

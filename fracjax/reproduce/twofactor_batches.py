@@ -12,8 +12,8 @@ from jaxtyping import Array
 from fracjax._types import Key
 from fracjax.estimators.chaos.lyapunov import lyapunov_spectrum
 from fracjax.estimators.chaos.orbit_average import time_average
+from fracjax.reproduce.comparisons import about, exactly, mean_of, number
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import about, exactly, mean_and_error, number
 from fracjax.reproduce.rows import Findings, Row, compare, describe
 from fracjax.reproduce.twofactor_exact import vanishing
 from fracjax.systems.training_maps import ellipse, minibatches, product_map
@@ -77,10 +77,10 @@ def _drift(key: Key, size: Size) -> list[Row]:
                 vanishing(system, "|E' - law|, every batch", gap, 1e-12),
                 compare(
                     system, "mean of g",
-                    mean_and_error(growth) if replacement else (float(growth.mean()), 1e-12),
+                    mean_of(growth) if replacement else (float(growth.mean()), 1e-12),
                     (float(step_size * (1 - p)), 0.0, "exact: unbiased"),
                 ),
-                compare(system, "mean of E'", mean_and_error(epochs), (mean_law, 0.0, source)),
+                compare(system, "mean of E'", mean_of(epochs), (mean_law, 0.0, source)),
             ]  # fmt: skip
     return rows
 

@@ -29,8 +29,8 @@ from fracjax.learning.optimizer_maps import (
     stability_threshold,
     training_sharpness,
 )
+from fracjax.reproduce.comparisons import about, exactly, number
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import about, exactly, number
 from fracjax.reproduce.rows import Findings, Row, compare, describe
 from fracjax.reproduce.twofactor_exact import vanishing
 from fracjax.systems.training_maps import ellipse

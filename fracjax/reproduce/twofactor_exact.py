@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 from fracjax._types import Key
 from fracjax.estimators.chaos.lyapunov import lyapunov_spectrum
 from fracjax.estimators.chaos.transversal import synchronised, transversal_exponents
+from fracjax.reproduce.comparisons import ANCHOR, about, number
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import ANCHOR, about, number
 from fracjax.reproduce.rows import Findings, Row, compare
 from fracjax.systems.training_maps import balanced_map, ellipse, one_prompt, product_map
 from fracjax.systems.training_maps.bifurcations import cycle_with_multiplier, period_doublings
@@ -151,7 +151,7 @@ def _draw_losses(losses: dict[str, np.ndarray]) -> Any:
 
 
 def _ellipse(key: Key, size: Size) -> Findings:
-    """T1: the factorisation, the angle map, the exponents across and along."""
+    """The factorisation, the angle map, the exponents across and along."""
     count = 10_000 if size == "quick" else 1_000_000
     with jax.enable_x64(True):
         states = jax.random.uniform(key, (count, 2), minval=-2.0, maxval=2.0)
@@ -239,7 +239,7 @@ def _draw_ellipse(pictures: dict[float, dict[str, np.ndarray]]) -> Any:
 
 
 def _thresholds(_: Key, __: Size) -> list[Row]:
-    """T3: closed forms from orbits and derivatives, and the cascade."""
+    """Closed forms from orbits and derivatives, and the cascade."""
     system = "balanced map"
     cascade = period_doublings(8)
     z = np.linspace(-2.0, 2.0, 400_001)

@@ -14,8 +14,8 @@ from jaxtyping import Array
 from fracjax._types import Estimate, Key
 from fracjax.landscapes import along, scan
 from fracjax.landscapes.refinement.pixel_sets import boundary_dimension
+from fracjax.reproduce.comparisons import about, exactly, number
 from fracjax.reproduce.experiments import Part, Size
-from fracjax.reproduce.fractal_rows import about, exactly, number
 from fracjax.reproduce.rows import Findings, Row, describe
 from fracjax.systems.training_maps import balanced_map, ellipse
 from fracjax.systems.training_maps.bifurcations import period_doublings
@@ -77,7 +77,7 @@ def _axes_of(found: xarray.Dataset, centre: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _basins(key: Key, size: Size) -> Findings:
-    """T2: bounded inside the ellipse and nowhere else, and what happens there."""
+    """Bounded inside the ellipse and nowhere else, and what happens there."""
     sizes = _sizes(size)
     rows: list[Row] = []
     pictures: dict[float, tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]] = {}

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import linen
 from jaxtyping import Array, Float
@@ -118,13 +117,9 @@ def policy_activations(
         normalizer: Of the observations, if there is one.
         observations: A batch, as the environment gives them.
     """
-    inputs = jnp.asarray(observations, jnp.result_type(*jax.tree.leaves(params)))
-    if normalizer is not None:
-        inputs = (inputs - normalizer.mean) / normalizer.std
-    if network.observation_clip is not None:
-        inputs = jnp.clip(inputs, -network.observation_clip, network.observation_clip)
+    inputs = network.inputs(params, normalizer, observations)
     function = ACTIVATIONS[network.activation]
-    return capture_activations(network._module, params, inputs, activation=function)
+    return capture_activations(network.module, params, inputs, activation=function)
 
 
 def _read_intermediates(

@@ -128,7 +128,7 @@ def _restore(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     import tensorstore
 
-    safe_files.refuse_odd_files(folder)
+    safe_files.refuse_odd_files(folder, most=safe_files.MOST_BYTES)
     base = f"file://{folder.resolve()}/"
     layout = safe_files.read_json(folder / "_METADATA")
     driver = "zarr3" if layout.get("use_zarr3") else "zarr"

@@ -27,7 +27,7 @@ from fracjax.rl.environment import Environment, Transition
 if TYPE_CHECKING:
     from brax.envs import Env, State
 
-__all__ = ["as_brax", "create", "from_brax", "quiet_brax"]
+__all__ = ["as_brax", "cast_like", "create", "from_brax", "quiet_brax"]
 
 
 @contextlib.contextmanager
@@ -112,7 +112,7 @@ def from_brax(env: "Env", name: str, backend: str, *, dtype: DTypeLike = "float3
         with jax.enable_x64(wide):
             # A copy, because Brax's environments write into the dictionaries of their input.
             copy = jax.tree.map(jnp.asarray, state)
-            following = _like(env.step(copy, jnp.asarray(action, dtype)), state)
+            following = cast_like(env.step(copy, jnp.asarray(action, dtype)), state)
         return Transition(following, following.reward, following.done > 0)
 
     def observe(state: "State") -> Array:
@@ -125,7 +125,7 @@ def from_brax(env: "Env", name: str, backend: str, *, dtype: DTypeLike = "float3
         size = template.pipeline_state.q.size
         with jax.enable_x64(wide):
             inner = env.pipeline_init(coordinates[:size], coordinates[size:])
-            inner = _like(inner, template.pipeline_state)
+            inner = cast_like(inner, template.pipeline_state)
             # Brax offers no public way from a pipeline state to its observation.
             observation = env._get_obs(inner)
         return template.replace(pipeline_state=inner, obs=observation)
@@ -146,8 +146,8 @@ def from_brax(env: "Env", name: str, backend: str, *, dtype: DTypeLike = "float3
     )
 
 
-def _like(tree: PyTree, template: PyTree) -> PyTree:
-    """Give every leaf the dtype it has in `template`; Brax mixes in Python numbers."""
+def cast_like(tree: PyTree, template: PyTree) -> PyTree:
+    """Give every leaf the dtype it has in `template`: simulators mix in Python numbers."""
     return jax.tree.map(lambda leaf, like: jnp.asarray(leaf, like.dtype), tree, template)
 
 

@@ -16,14 +16,12 @@ What Brax, Stable-Baselines3 and torch write is read without these libraries, se
 `brax_checkpoints` and `foreign_policies`.
 """
 
-import io
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgpack
 import numpy as np
 from flax import serialization
 
@@ -33,12 +31,10 @@ from fracjax.rl.environment import Environment
 from fracjax.rl.observation_statistics import ObservationStatistics, read_statistics
 from fracjax.rl.policies import Policy, PolicyFileError
 
-__all__ = ["load", "save"]
-
-_FLAX_ARRAY = 1  # the extension code under which Flax packs an array
+__all__ = ["load_policy", "save_policy"]
 
 
-def save(policy: Policy, path: str | os.PathLike) -> None:
+def save_policy(policy: Policy, path: str | os.PathLike) -> None:
     """Write a policy to `.npz` or `.msgpack`, by suffix.
 
     The file appears complete or not at all. An `.npz` needs only NumPy to be read; a
@@ -50,22 +46,23 @@ def save(policy: Policy, path: str | os.PathLike) -> None:
 
     Raises:
         ValueError: If the suffix is neither.
+        OSError: If it cannot be written; an existing file is left as it was.
     """
     path = Path(path)
-    arrays, metadata = layers.to_arrays(policy), layers.metadata(policy)
-    if path.suffix == ".npz":
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays, metadata=np.array(json.dumps(metadata)))  # type: ignore[arg-type]
-        content = buffer.getvalue()
-    elif path.suffix == ".msgpack":
-        content = serialization.msgpack_serialize({"metadata": metadata, "arrays": arrays})
-    else:
+    if path.suffix not in (".npz", ".msgpack"):
         msg = f"Argument `path` must end in .npz or .msgpack, but is `{path}`."
         raise ValueError(msg)
-    _write_atomically(path, content)
+    arrays, metadata = layers.to_arrays(policy), layers.metadata(policy)
+    with safe_files.written_whole(path) as file:
+        if path.suffix == ".npz":
+            named = {**arrays, "metadata": np.array(json.dumps(metadata))}
+            safe_files.write_npz(file, named, compress=True)
+        else:
+            stored = {"metadata": metadata, "arrays": arrays}
+            file.write(serialization.msgpack_serialize(stored))
 
 
-def load(
+def load_policy(
     path: str | os.PathLike,
     *,
     environment: Environment | None = None,
@@ -81,7 +78,8 @@ def load(
 
     Accepts, by their contents,
 
-    - `.npz` and `.msgpack` (see the module's note);
+    - `.npz` and `.msgpack` as `save_policy` writes them, and an `.npz` of bare matrices and
+      vectors, taken as kernels and biases in order (`fracjax.rl.checkpoints` says how);
     - the folder that Brax's PPO or SAC writes (one checkpoint, or its parent: the latest is
       taken), and, with `trust`, a pickle by `brax.io.model.save_params`;
     - the `.zip` of Stable-Baselines3's PPO, A2C, SAC, TD3 or DDPG with an `MlpPolicy`;
@@ -119,6 +117,13 @@ def load(
     Raises:
         PolicyFileError: In one line, if there is no such file, it is damaged, not
             finite, of an unknown kind, or does not fit `environment`. A `ValueError`.
+
+    Example:
+        >>> from fracjax import rl
+        >>> rl.save_policy(rl.shipped("pendulum"), "pendulum.npz")
+        >>> policy = rl.load_policy("pendulum.npz", environment=rl.make("pendulum"))
+        >>> policy.observation_size, policy.action_size
+        (3, 1)
     """
     path = Path(path)
     asked = {"activation": activation, "squash": squash, "normalize": normalize}
@@ -152,8 +157,7 @@ def _read(path: Path, trust: bool, prefix: str | None) -> tuple[layers.Arrays, d
         return _read_npz(content)
     if path.suffix == ".msgpack":
         return _read_msgpack(content)
-    if torch_files.looks_legacy(content):
-        torch_files.read(content)
+    torch_files.refuse_legacy(content)
     if brax_checkpoints.looks_like_pickle(content):
         return brax_checkpoints.read_pickle(content, trust=trust)
     if archives.is_archive(content):
@@ -177,20 +181,8 @@ def _read_npz(content: bytes) -> tuple[layers.Arrays, dict[str, Any]]:
 
 
 def _read_msgpack(content: bytes) -> tuple[layers.Arrays, dict[str, Any]]:
-    # Not `serialization.msgpack_restore`: NumPy reads a forged object array as pointers.
-    stored = msgpack.unpackb(content, ext_hook=_unpack_array, raw=False)
+    stored = safe_files.read_msgpack(content, floats=layers.FLOATS)
     return dict(stored["arrays"]), _settings(stored["metadata"], "msgpack")
-
-
-def _unpack_array(code: int, data: bytes) -> np.ndarray:
-    if code != _FLAX_ARRAY:
-        msg = f"holds an unknown msgpack extension ({code})"
-        raise PolicyFileError(msg)
-    shape, dtype, content = msgpack.unpackb(data, raw=True)
-    if dtype.decode() not in layers.FLOATS:
-        msg = f"holds an array of type {dtype.decode()}, but only floats are parameters"
-        raise PolicyFileError(msg)
-    return np.frombuffer(content, dtype.decode()).reshape(shape)
 
 
 def _settings(metadata: Mapping[str, Any], kind: str) -> dict[str, Any]:
@@ -218,13 +210,3 @@ def _bare_layers(arrays: layers.Arrays) -> layers.Arrays:
         named[f"layer_{index}/kernel"] = kernel.T if name.endswith("weight") else kernel
         named[f"layer_{index}/bias"] = bias
     return named
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -9,6 +9,7 @@ trajectories cannot.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -162,25 +163,10 @@ def dynamics_mismatch(
             f" but are {num_states}, {num_steps} and {tolerance}."
         )
         raise ValueError(msg)
-    lift = jax.jit(jax.vmap(environment.from_coordinates))
-    advance = jax.jit(jax.vmap(environment.step))
-    act = jax.jit(jax.vmap(lambda observation: policy.act(params, observation)))
-    places = jax.jit(jax.vmap(environment.coordinates))
-    observe = jax.jit(jax.vmap(environment.observe))
-    start = jax.jit(lambda k: initial_states(environment, k, num_states))(key)
-    first = np.asarray(places(start), float)
-
-    truth, seen = _roll_reference(reference, lambda o: act(o[None])[0], first, num_steps)
+    loop = _Loop(environment, policy, params, key, num_states)
+    truth, seen = _roll_reference(reference, loop.act, loop.first, num_steps)
     alive = truth.alive
-    errors = np.zeros((num_states, num_steps, first.shape[1]))
-    observation_errors, reward_errors = np.zeros((2, num_states, num_steps))
-    for time in range(num_steps):
-        state = lift(truth.coordinates[:, time], start)
-        following = advance(state, truth.actions[:, time])
-        found = np.asarray(places(following.state), float)
-        errors[:, time] = found - truth.coordinates[:, time + 1]
-        observation_errors[:, time] = np.abs(np.asarray(observe(state)) - seen[:, time]).max(1)
-        reward_errors[:, time] = np.asarray(following.reward, float) - truth.rewards[:, time]
+    errors, observation_errors, reward_errors = loop.single_steps(truth, seen)
     errors = np.where(alive[..., None], errors, 0)
     moved = np.where(alive[..., None], np.diff(truth.coordinates, axis=1), 0)
     squares, changes = (errors**2).sum((1, 2)), (moved**2).sum((1, 2))
@@ -188,25 +174,13 @@ def dynamics_mismatch(
         one_step = np.where(np.isfinite(squares), np.sqrt(squares / changes), np.inf)
     coordinate_error = np.sqrt((errors**2).sum((0, 1)) / alive.sum())
 
-    def roll(coordinates: np.ndarray) -> _Track:
-        """Close the loop in the environment."""
-        state, rows = lift(coordinates, start), []
-        for _ in range(num_steps):
-            action = act(observe(state))
-            following = advance(state, action)
-            state = following.state
-            rows.append((places(state), action, following.reward, following.done))
-        columns = [np.stack([np.asarray(part) for part in c], 1) for c in zip(*rows, strict=True)]
-        path = np.concatenate([coordinates[:, None], columns[0]], axis=1)
-        return _Track(path, *columns[1:])
-
-    own = roll(first)
+    own = loop.roll(loop.first, num_steps)
     # In units of rounding a twin would be at the same place.
-    rounding = 10 * float(np.finfo(_dtype(start)).eps) * float(np.abs(first).max())
-    size = max(float(np.sqrt((coordinate_error**2).sum())), rounding)
-    direction = np.array(jax.random.normal(jax.random.fold_in(key, num_states), first.shape))
+    size = max(float(np.sqrt((coordinate_error**2).sum())), loop.rounding)
+    shape = loop.first.shape
+    direction = np.array(jax.random.normal(jax.random.fold_in(key, num_states), shape))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    twin = roll(first + size * direction)
+    twin = loop.roll(loop.first + size * direction, num_steps)
 
     spread = _spread(truth)
     apart = _Divergence.of(own, truth, alive & own.alive, tolerance * spread, size)
@@ -233,8 +207,68 @@ def dynamics_mismatch(
     )
 
 
+class _Loop:
+    """The environment under the policy, stepped from many initial states at once.
+
+    Attributes:
+        first: Coordinates of the initial states, (states, coordinates).
+        rounding: Distance from them that is more than rounding.
+    """
+
+    def __init__(
+        self, environment: Environment, policy: Actor, params: PyTree, key: Key, num_states: int
+    ) -> None:
+        assert environment.from_coordinates is not None
+        self._lift = jax.jit(jax.vmap(environment.from_coordinates))
+        self._advance = jax.jit(jax.vmap(environment.step))
+        self._act = jax.jit(jax.vmap(lambda observation: policy.act(params, observation)))
+        self._places = jax.jit(jax.vmap(environment.coordinates))
+        self._observe = jax.jit(jax.vmap(environment.observe))
+        self._start = jax.jit(lambda k: initial_states(environment, k, num_states))(key)
+        self.first = np.asarray(self._places(self._start), float)
+        leaves = [leaf.dtype for leaf in jax.tree.leaves(self._start)]
+        dtype = jnp.result_type(*(kind for kind in leaves if jnp.issubdtype(kind, jnp.floating)))
+        self.rounding = 10 * float(np.finfo(dtype).eps) * float(np.abs(self.first).max())
+
+    def act(self, observation: np.ndarray) -> np.ndarray:
+        """Choose the action for one observation."""
+        return np.asarray(self._act(jnp.asarray(observation)[None])[0], float)
+
+    def single_steps(
+        self, truth: _Track, seen: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Errors of coordinates, observations and rewards in every step of a reference."""
+        states, steps = truth.actions.shape[:2]
+        errors = np.zeros((states, steps, self.first.shape[1]))
+        observation_errors, reward_errors = np.zeros((2, states, steps))
+        for time in range(steps):
+            state = self._lift(truth.coordinates[:, time], self._start)
+            following = self._advance(state, truth.actions[:, time])
+            found = np.asarray(self._places(following.state), float)
+            errors[:, time] = found - truth.coordinates[:, time + 1]
+            observed = np.asarray(self._observe(state))
+            observation_errors[:, time] = np.abs(observed - seen[:, time]).max(1)
+            reward_errors[:, time] = np.asarray(following.reward, float) - truth.rewards[:, time]
+        return errors, observation_errors, reward_errors
+
+    def roll(self, coordinates: np.ndarray, num_steps: int) -> _Track:
+        """Close the loop from states with given coordinates."""
+        state, rows = self._lift(coordinates, self._start), []
+        for _ in range(num_steps):
+            action = self._act(self._observe(state))
+            following = self._advance(state, action)
+            state = following.state
+            rows.append((self._places(state), action, following.reward, following.done))
+        columns = [np.stack([np.asarray(part) for part in c], 1) for c in zip(*rows, strict=True)]
+        path = np.concatenate([coordinates[:, None], columns[0]], axis=1)
+        return _Track(path, *columns[1:])
+
+
 def _roll_reference(
-    reference: Reference, act: Any, first: np.ndarray, num_steps: int
+    reference: Reference,
+    act: Callable[[np.ndarray], np.ndarray],
+    first: np.ndarray,
+    num_steps: int,
 ) -> tuple[_Track, np.ndarray]:
     """Close the loop in the reference; also give the observations before each step."""
     tracks, seen = [], []
@@ -243,19 +277,13 @@ def _roll_reference(
         rows, observations = [], []
         for _ in range(num_steps):
             observations.append(np.array(observation, float))
-            action = np.asarray(act(jnp.asarray(observation)), float)
+            action = act(observation)
             coordinates, observation, reward, done = reference.step(action)
             rows.append((np.array(coordinates, float), action, float(reward), bool(done)))
         columns = [np.stack(column) for column in zip(*rows, strict=True)]
         seen.append(np.stack(observations))
         tracks.append((np.concatenate([start[None], columns[0]]), *columns[1:]))
     return _Track(*(np.stack(part) for part in zip(*tracks, strict=True))), np.stack(seen)
-
-
-def _dtype(state: PyTree) -> Any:
-    """Dtype of the floating leaves of a state."""
-    leaves = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    return jnp.result_type(*leaves)
 
 
 def _spread(track: _Track) -> float:

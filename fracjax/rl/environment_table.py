@@ -37,149 +37,92 @@ class Entry:
 
 
 DM_CONTROL = "dmc_"
+_ALL_BACKENDS = ("spring", "positional", "generalized", "mjx")
+_STIFF = "contacts are stiff: tangents grow fast at every impact"
 _SAME_MODEL = "gymnasium's model on MJX; contacts: compiles for a minute or two on a CPU"
 _DISCRETE = "a choice by argmax: the loop is piecewise smooth and returns jump at switches; "
+
+
+def _entry(
+    source: str,
+    backends: tuple[str, ...],
+    name: str,
+    sizes: tuple[int, int, int],
+    dt: float,
+    note: str,
+) -> Entry:
+    """List an environment that works, the default backend first; sizes as in `Entry`."""
+    return Entry(
+        name=name,
+        source=source,
+        backends=backends,
+        default_backend=backends[0],
+        observation_size=sizes[0],
+        action_size=sizes[1],
+        state_size=sizes[2],
+        dt=dt,
+        note=note,
+    )
 
 
 def _of_extra(
     source: str, backend: str, name: str, sizes: tuple[int, int, int], dt: float, note: str
 ) -> Entry:
     """List an environment of the extra that is named like its source."""
-    return Entry(
-        name=name,
-        source=source,
-        backends=(backend,),
-        default_backend=backend,
-        observation_size=sizes[0],
-        action_size=sizes[1],
-        state_size=sizes[2],
-        dt=dt,
-        note=f"needs `pip install 'fracjax[{source}]'`; {note}",
-        extra=source,
-    )
+    note = f"needs `pip install 'fracjax[{source}]'`; {note}"
+    return dataclasses.replace(_entry(source, (backend,), name, sizes, dt, note), extra=source)
 
 
 ENTRIES: tuple[Entry, ...] = (
-    Entry(
-        name="acrobot",
-        source="analytic",
-        backends=("analytic",),
-        default_backend="analytic",
-        observation_size=6,
-        action_size=1,
-        state_size=4,
-        dt=0.05,
-        note="chaotic for about half of random policies at the default 5 N m; frictionless, so"
-        " a motor can spin it faster than 0.05 s resolve: see `damping` and `substeps`",
+    *(
+        _entry("analytic", ("analytic",), name, sizes, 0.05, note)
+        for name, sizes, note in (
+            (
+                "acrobot",
+                (6, 1, 4),
+                "chaotic for about half of random policies at the default 5 N m; frictionless, so"
+                " a motor can spin it faster than 0.05 s resolve: see `damping` and `substeps`",
+            ),
+            (
+                "pendulum",
+                (3, 1, 2),
+                "two state variables, so never chaotic: separatrix jumps at most",
+            ),
+            (
+                "double_pendulum",
+                (6, 2, 4),
+                "strongly chaotic once it swings; `actuated='first'` for one motor",
+            ),
+            (
+                "cartpole_swingup",
+                (5, 1, 4),
+                "terminates at the ends of the track, most random policies within 100 steps",
+            ),
+        )
     ),
-    Entry(
-        name="pendulum",
-        source="analytic",
-        backends=("analytic",),
-        default_backend="analytic",
-        observation_size=3,
-        action_size=1,
-        state_size=2,
-        dt=0.05,
-        note="two state variables, so never chaotic: separatrix jumps at most",
-    ),
-    Entry(
-        name="double_pendulum",
-        source="analytic",
-        backends=("analytic",),
-        default_backend="analytic",
-        observation_size=6,
-        action_size=2,
-        state_size=4,
-        dt=0.05,
-        note="strongly chaotic once it swings; `actuated='first'` for one motor",
-    ),
-    Entry(
-        name="cartpole_swingup",
-        source="analytic",
-        backends=("analytic",),
-        default_backend="analytic",
-        observation_size=5,
-        action_size=1,
-        state_size=4,
-        dt=0.05,
-        note="terminates at the ends of the track, most random policies within 100 steps",
-    ),
-    Entry(
-        name="inverted_pendulum",
-        source="brax",
-        backends=("spring", "positional", "generalized", "mjx"),
-        default_backend="spring",
-        observation_size=4,
-        action_size=1,
-        state_size=4,
-        dt=0.02,
-        note="pays 1 in every step: returns count steps, piecewise constant in the parameters",
-    ),
-    Entry(
-        name="inverted_double_pendulum",
-        source="brax",
-        backends=("spring", "positional", "generalized"),
-        default_backend="spring",
-        observation_size=8,
-        action_size=1,
-        state_size=6,
-        dt=0.02,
-    ),
-    Entry(
-        name="reacher",
-        source="brax",
-        backends=("spring", "positional", "generalized", "mjx"),
-        default_backend="spring",
-        observation_size=11,
-        action_size=2,
-        state_size=8,
-        dt=0.02,
-        note="the target's coordinates are part of the state",
-    ),
-    Entry(
-        name="hopper",
-        source="brax",
-        backends=("spring",),
-        default_backend="spring",
-        observation_size=11,
-        action_size=3,
-        state_size=12,
-        dt=0.008,
-        note="contacts are stiff: tangents grow fast at every impact",
-    ),
-    Entry(
-        name="halfcheetah",
-        source="brax",
-        backends=("spring",),
-        default_backend="spring",
-        observation_size=17,
-        action_size=6,
-        state_size=18,
-        dt=0.05,
-        note="contacts are stiff: tangents grow fast at every impact",
-    ),
-    Entry(
-        name="ant",
-        source="brax",
-        backends=("spring",),
-        default_backend="spring",
-        observation_size=27,
-        action_size=8,
-        state_size=29,
-        dt=0.05,
-        note="contacts are stiff: tangents grow fast at every impact",
-    ),
-    Entry(
-        name="walker2d",
-        source="brax",
-        backends=("spring",),
-        default_backend="spring",
-        observation_size=17,
-        action_size=6,
-        state_size=18,
-        dt=0.008,
-        note="contacts are stiff: tangents grow fast at every impact",
+    *(
+        _entry("brax", backends, name, sizes, dt, note)
+        for name, backends, sizes, dt, note in (
+            (
+                "inverted_pendulum",
+                _ALL_BACKENDS,
+                (4, 1, 4),
+                0.02,
+                "pays 1 in every step: returns count steps, piecewise constant in the parameters",
+            ),
+            ("inverted_double_pendulum", _ALL_BACKENDS[:3], (8, 1, 6), 0.02, ""),
+            (
+                "reacher",
+                _ALL_BACKENDS,
+                (11, 2, 8),
+                0.02,
+                "the target's coordinates are part of the state",
+            ),
+            ("hopper", ("spring",), (11, 3, 12), 0.008, _STIFF),
+            ("halfcheetah", ("spring",), (17, 6, 18), 0.05, _STIFF),
+            ("ant", ("spring",), (27, 8, 29), 0.05, _STIFF),
+            ("walker2d", ("spring",), (17, 6, 18), 0.008, _STIFF),
+        )
     ),
     Entry(
         name="swimmer",

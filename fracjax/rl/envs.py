@@ -45,7 +45,7 @@ def make(
     Args:
         name: Name of an entry, of DM Control's with or without `dmc_`.
         backend: One of the entry's backends; its default if not given.
-        dtype: str of states, observations and rewards. float64 needs `jax_enable_x64`;
+        dtype: That of states, observations and rewards. float64 needs `jax_enable_x64`;
             float32 stays float32 with and without it.
         **options: Keyword arguments of the environment, such as `torque_limit` of
             `fracjax.rl.classic.acrobot`, `ctrl_cost_weight` of Brax's environments, `ctrl_dt` of

@@ -32,5 +32,5 @@ def shipped(name: str) -> Policy:
         raise ValueError(msg)
     folder = importlib.resources.files("fracjax.rl") / "shipped"
     with importlib.resources.as_file(folder / f"{name}.npz") as path:
-        policy = checkpoints.load(path)
+        policy = checkpoints.load_policy(path)
     return policy.replace(info=dataclasses.replace(policy.info, origin="shipped"))

@@ -17,6 +17,7 @@ Reverse mode fails in MJX's solver, which holds a loop of unknown length.
 """
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,7 +28,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from fracjax._types import Key
-from fracjax.rl.brax_envs import quiet_brax
+from fracjax.rl.brax_envs import cast_like, quiet_brax
 from fracjax.rl.environment import Environment, Transition
 from fracjax.rl.gymnasium_tasks import TASKS, Moment, Settings, Task
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BROKEN",
-    "TASKS",
     "GymnasiumReference",
     "State",
     "create",
@@ -82,8 +82,8 @@ def make_gymnasium(name: str, **options: Any) -> "gymnasium.Env":
             import gymnasium
 
             return gymnasium.make(name, **options).unwrapped
-    except (ModuleNotFoundError, ImportError) as error:
-        missing = getattr(error, "name", None) or "gymnasium"
+    except ImportError as error:
+        missing = error.name or "gymnasium"
         msg = (
             f"Environment `{name}` needs `{missing}`: install it with"
             " `pip install 'fracjax[gymnasium]'`."
@@ -147,8 +147,6 @@ class GymnasiumReference:
 
 def _settings(made: Any, options: Settings) -> dict[str, Any]:
     """Find the parameters of a task: the defaults of its constructor, and what is given."""
-    import inspect
-
     parameters = inspect.signature(type(made).__init__).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     return {**defaults, **options}
@@ -222,8 +220,7 @@ def from_model(
             data = blank.replace(qpos=state.position, qvel=state.velocity, ctrl=physical)
 
             def substep(data: Any, _: None) -> tuple[Any, None]:
-                following = mjx.step(device_model, data)
-                return jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype), following, data), None
+                return cast_like(mjx.step(device_model, data), data), None
 
             data, _ = jax.lax.scan(substep, data, None, frame_skip)
             now = moment(data, state.position, physical)

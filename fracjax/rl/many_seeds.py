@@ -8,6 +8,7 @@ the name of the algorithm.
 
 import dataclasses
 import importlib.util
+import json
 import os
 import shutil
 import tempfile
@@ -160,10 +161,11 @@ class _Run:
         path = self.folder / _RUN
         if not path.exists():
             write_arrays(path, {}, self.identity)
-        before = read_arrays(path)[1]
+        before = read_arrays(path, {})[1]
+        now = json.loads(json.dumps(self.identity))  # what was a tuple is a list there
         changed = [
             f"{name} {before.get(name)!r} there, {value!r} now"
-            for name, value in self.identity.items()
+            for name, value in now.items()
             if before.get(name) != value
         ]
         if changed:
@@ -193,10 +195,11 @@ class _Run:
             returns = self._returns(training.network, params, normalizer)
             return Snapshot(number * stretch, params, normalizer, returns)
 
-        done, leaves = self._resume(training)
+        start = jax.jit(jax.vmap(training.start))
+        keys = jax.random.split(jax.random.PRNGKey(about["seed"]), about["num_seeds"])
+        done, leaves = self._resume(jax.eval_shape(start, keys), take)
         if not done:
-            first = jax.random.PRNGKey(about["seed"])
-            leaves = jax.jit(jax.vmap(training.start))(jax.random.split(first, about["num_seeds"]))
+            leaves = start(keys)
             done = [snapshot(0, leaves)]
             self._keep(done, leaves)
             self._report(done[-1], stretch, 0.0)
@@ -296,29 +299,38 @@ class _Run:
             return
         number = len(done) - 1
         last = done[-1]
-        parts = _named((last.params, last.normalizer))
-        arrays = {**parts, "returns": last.returns}
+        policies = jax.tree.map(np.asarray, (last.params, last.normalizer))
+        arrays = {**_numbered(policies), "returns": last.returns}
         write_arrays(self.folder / f"snapshot_{number:05d}.npz", arrays, {"steps": last.steps})
-        write_arrays(self.folder / "state.npz", _named(leaves), {"snapshot": number})
+        state = _numbered(jax.tree.map(np.asarray, leaves))
+        write_arrays(self.folder / "state.npz", state, {"snapshot": number})
 
-    def _resume(self, training: RejaxTraining) -> tuple[list[Snapshot], tuple]:
-        """Read what an earlier call kept."""
+    def _resume(self, state: tuple, take: Callable) -> tuple[list[Snapshot], tuple]:
+        """Read what an earlier call kept.
+
+        Args:
+            state: Shapes and dtypes of the state of the training.
+            take: Takes the policies out of it.
+        """
         if self.folder is None or not (self.folder / "state.npz").exists():
             return [], ()
-        arrays, about = read_arrays(self.folder / "state.npz")
-        leaves = tuple(jnp.asarray(arrays[f"leaf_{i}"]) for i in range(len(arrays)))
-        structure = jax.tree.structure(jax.eval_shape(jax.vmap(training.policy), leaves))
+        arrays, about = read_arrays(self.folder / "state.npz", _numbered(state))
+        policies = jax.eval_shape(take, state)
+        states = (self.identity["num_seeds"], self.identity["num_eval_states"])
+        returns = jax.ShapeDtypeStruct((*states, 2), np.dtype(np.float32))
+        expected = {**_numbered(policies), "returns": returns}
         done = []
         for number in range(about["snapshot"] + 1):
-            parts, own = read_arrays(self.folder / f"snapshot_{number:05d}.npz")
-            flat = [parts[f"leaf_{i}"] for i in range(len(parts) - 1)]
-            params, normalizer = jax.tree.unflatten(structure, flat)
+            parts, own = read_arrays(self.folder / f"snapshot_{number:05d}.npz", expected)
+            leaves = [parts[name] for name in _numbered(policies)]
+            params, normalizer = jax.tree.unflatten(jax.tree.structure(policies), leaves)
             done.append(Snapshot(own["steps"], params, normalizer, parts["returns"]))
-        return done, leaves
+        return done, tuple(jnp.asarray(arrays[name]) for name in _numbered(state))
 
 
-def _named(arrays: PyTree) -> dict[str, np.ndarray]:
-    return {f"leaf_{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(arrays))}
+def _numbered(tree: PyTree) -> dict[str, Any]:
+    """Name the leaves of a tree by their order."""
+    return {f"leaf_{index}": leaf for index, leaf in enumerate(jax.tree.leaves(tree))}
 
 
 def _evaluation_key(seed: int) -> Key:

@@ -6,10 +6,11 @@ against Flax alone so that a policy loads and runs without importing Brax.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen
 from jaxtyping import Array, Float
 
@@ -112,8 +113,8 @@ class PolicyNetwork:
             msg = f"Layer sizes must be positive integers, but are {sizes}."
             raise ValueError(msg)
         _one_of("activation", self.activation, tuple(ACTIVATIONS))
-        _one_of("head", self.head, ("tanh_normal", "deterministic"))
-        _one_of("squash", self.squash, ("tanh", "clip"))
+        _one_of("head", self.head, get_args(Head))
+        _one_of("squash", self.squash, get_args(Squash))
         if self.head == "tanh_normal" and self.squash != "tanh":
             msg = 'Argument `squash` must be "tanh" for a `tanh_normal` head, but is "clip".'
             raise ValueError(msg)
@@ -135,7 +136,23 @@ class PolicyNetwork:
 
     def init(self, key: Key) -> PyTree:
         """Draw float32 parameters as Brax does: LeCun-uniform kernels, zero biases."""
-        return self._module.init(key, jnp.zeros(self.observation_size, jnp.float32))
+        return self.module.init(key, jnp.zeros(self.observation_size, jnp.float32))
+
+    def inputs(
+        self,
+        params: PyTree,
+        normalizer: Normalizer | None,
+        observation: Float[Array | np.ndarray, "*batch observation"],
+    ) -> Float[Array, "*batch observation"]:
+        """What the first layer reads: observations, normalised and clipped, in `params`' dtype."""
+        dtype = jnp.result_type(*jax.tree.leaves(params))
+        inputs = jnp.asarray(observation, dtype)
+        if normalizer is not None:
+            mean, std = (jnp.asarray(part, dtype) for part in normalizer)
+            inputs = (inputs - mean) / std
+        if self.observation_clip is not None:
+            inputs = jnp.clip(inputs, -self.observation_clip, self.observation_clip)
+        return inputs
 
     def logits(
         self,
@@ -144,14 +161,7 @@ class PolicyNetwork:
         observation: Float[Array, " observation"],
     ) -> Float[Array, " outputs"]:
         """Outputs of the last layer, in the dtype of `params`."""
-        dtype = jnp.result_type(*jax.tree.leaves(params))
-        inputs = jnp.asarray(observation, dtype)
-        if normalizer is not None:
-            mean, std = (jnp.asarray(part, dtype) for part in normalizer)
-            inputs = (inputs - mean) / std
-        if self.observation_clip is not None:
-            inputs = jnp.clip(inputs, -self.observation_clip, self.observation_clip)
-        outputs = self._module.apply(params, inputs)
+        outputs = self.module.apply(params, self.inputs(params, normalizer, observation))
         assert isinstance(outputs, jax.Array)  # and not a pair with mutated collections
         return outputs
 
@@ -173,7 +183,8 @@ class PolicyNetwork:
         return jnp.tanh(outputs) if self.squash == "tanh" else jnp.clip(outputs, -1, 1)
 
     @property
-    def _module(self) -> _MLP:
+    def module(self) -> linen.Module:
+        """The layers, from normalised observations to the outputs of the last one."""
         return _MLP(self.layer_sizes, self.activation, self.layer_norm)
 
 

@@ -71,7 +71,7 @@ def _read(path: Path, trust: bool) -> ObservationStatistics:
 
 
 def _from_npz(content: bytes) -> ObservationStatistics:
-    archives.read_entries(content)
+    archives.read_entries(content)  # which says better what is wrong with an archive
     arrays = safe_files.read_npz(content)
     variance = arrays.get("variance", arrays.get("var"))
     if "mean" not in arrays or variance is None:

@@ -21,8 +21,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array
 
 from fracjax import tree
-from fracjax._types import Key, PyTree
-from fracjax.rl.brax_envs import quiet_brax
+from fracjax._types import Key
+from fracjax.rl.brax_envs import cast_like, quiet_brax
 from fracjax.rl.environment import Environment, Transition
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def from_playground(env: "MjxEnv", name: str, *, dtype: DTypeLike = "float32") -
         with jax.enable_x64(wide):
             # A copy, because the tasks write into the dictionaries of their input.
             copy = jax.tree.map(jnp.asarray, state)
-            following = _like(env.step(copy, jnp.asarray(action, dtype)), state)
+            following = cast_like(env.step(copy, jnp.asarray(action, dtype)), state)
         return Transition(following, following.reward, following.done > 0)
 
     def observe(state: "State") -> Array:
@@ -120,7 +120,7 @@ def from_playground(env: "MjxEnv", name: str, *, dtype: DTypeLike = "float32") -
                 ctrl=jnp.zeros_like(old.ctrl),
                 qacc_warmstart=jnp.zeros_like(old.qacc_warmstart),
             )
-            data = _like(mjx.forward(model, data), old)
+            data = cast_like(mjx.forward(model, data), old)
             # Playground offers no public way from physics to its observation.
             observation = jnp.asarray(env._get_obs(data, dict(template.info)), dtype)
         return template.replace(data=data, obs=observation)
@@ -140,8 +140,3 @@ def from_playground(env: "MjxEnv", name: str, *, dtype: DTypeLike = "float32") -
         coordinates=coordinates,
         from_coordinates=from_coordinates,
     )
-
-
-def _like(tree: PyTree, template: PyTree) -> PyTree:
-    """Give every leaf the dtype it has in `template`."""
-    return jax.tree.map(lambda leaf, like: jnp.asarray(leaf, like.dtype), tree, template)

@@ -7,7 +7,6 @@ Everything is one program: weights, training, snapshots and evaluations. Brax's 
 through `from_environment`, gymnax's own (MinAtar's for example) through `from_gymnax`.
 """
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 from fracjax._types import Key, PyTree
 from fracjax.rl.environment import Environment
 from fracjax.rl.networks import ACTIVATIONS
-from fracjax.rl.rejax_training import Adapted, default_settings
+from fracjax.rl.rejax_training import Adapted, default_settings, import_rejax
 
 __all__ = ["RecordedRun", "from_environment", "from_gymnax", "recorded_training", "updates_each"]
 
@@ -245,18 +244,8 @@ def _create(
     activation: str,
     settings: Mapping[str, Any],
 ) -> Any:
-    try:
-        # TensorFlow Probability, below rejax, calls what JAX is about to drop.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            import rejax
-    except ModuleNotFoundError as error:
-        msg = (
-            f"Recorded training needs `{error.name}`: install it with"
-            " `pip install 'fracjax[training]'`."
-        )
-        raise ValueError(msg) from error
-    made = rejax.get_algo(algorithm).create(
+    kind = import_rejax("Recorded training").get_algo(algorithm)
+    made = kind.create(
         env=environment, env_params={}, gamma=discount, **{**_defaults(algorithm), **settings}
     )
     sizes = {"hidden_layer_sizes": hidden, "activation": ACTIVATIONS[activation]}

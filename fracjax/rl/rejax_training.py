@@ -26,13 +26,26 @@ from fracjax.rl.networks import ACTIVATIONS, Normalizer, PolicyNetwork
 if TYPE_CHECKING:
     from rejax import Algorithm
 
-__all__ = ["Adapted", "RejaxTraining", "default_settings"]
+__all__ = ["Adapted", "RejaxTraining", "default_settings", "import_rejax"]
 
 _CRITIC = (64, 64)
 _SMALLEST_VARIANCE = 1e-8  # rejax adds it before the root
 
-# By rejax's names. PPO: settled on the pendulum and the acrobot at 10^6 steps. SAC: learns the
-# pendulum's swing-up in 4 10^4. TD3: not tuned, stays hanging there for 2 10^4 steps.
+# By rejax's names. SAC: learns the pendulum's swing-up in 4 10^4 steps. TD3: not tuned, stays
+# hanging there for 2 10^4 steps.
+_OFF_POLICY: Mapping[str, Any] = {
+    "num_envs": 4,
+    "num_epochs": 2,
+    "batch_size": 128,
+    "buffer_size": 20_000,
+    "fill_buffer": 1000,
+    "learning_rate": 1e-3,
+    "polyak": 0.99,
+    "normalize_observations": False,
+    # Rewards over the deviation of returns would drown in the entropy bonus of SAC.
+    "normalize_rewards": False,
+}
+# PPO: settled on the pendulum and the acrobot at 10^6 steps.
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "ppo": {
         "num_envs": 32,
@@ -44,29 +57,8 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "normalize_observations": True,
         "normalize_rewards": True,
     },
-    # Rewards over the deviation of returns would drown in the entropy bonus of SAC.
-    "sac": {
-        "num_envs": 4,
-        "num_epochs": 2,
-        "batch_size": 128,
-        "buffer_size": 20_000,
-        "fill_buffer": 1000,
-        "learning_rate": 1e-3,
-        "polyak": 0.99,
-        "normalize_observations": False,
-        "normalize_rewards": False,
-    },
-    "td3": {
-        "num_envs": 4,
-        "num_epochs": 2,
-        "batch_size": 128,
-        "buffer_size": 20_000,
-        "fill_buffer": 1000,
-        "learning_rate": 1e-3,
-        "polyak": 0.99,
-        "normalize_observations": False,
-        "normalize_rewards": False,
-    },
+    "sac": _OFF_POLICY,
+    "td3": _OFF_POLICY,
 }
 
 
@@ -81,6 +73,30 @@ def default_settings(algorithm: str) -> dict[str, Any]:
         msg = f"Argument `algorithm` must be one of {names}, but is {algorithm!r}."
         raise ValueError(msg)
     return dict(_DEFAULTS[algorithm])
+
+
+def import_rejax(purpose: str, otherwise: str = "") -> Any:
+    """Import rejax without the noise.
+
+    Args:
+        purpose: What needs it, as the error begins.
+        otherwise: What else the error proposes than to install it.
+
+    Raises:
+        ValueError: If it is not installed.
+    """
+    try:
+        # TensorFlow Probability, below rejax, calls what JAX is about to drop.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import rejax
+    except ModuleNotFoundError as error:
+        msg = (
+            f"{purpose} needs `{error.name}`: install it with"
+            f" `pip install 'fracjax[training]'`{otherwise}."
+        )
+        raise ValueError(msg) from error
+    return rejax
 
 
 class _Episode(NamedTuple):
@@ -273,18 +289,8 @@ def _create(
     algorithm: str, adapted: Adapted, discount: float, settings: Mapping[str, Any]
 ) -> "Algorithm":
     """Build rejax's algorithm, its own evaluation left out."""
-    try:
-        # TensorFlow Probability, below rejax, calls what JAX is about to drop.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            import rejax
-    except ModuleNotFoundError as error:
-        msg = (
-            f"Training many seeds at once needs `{error.name}`: install it with"
-            " `pip install 'fracjax[training]'`, or pass `library='brax'`."
-        )
-        raise ValueError(msg) from error
-    kind = rejax.get_algo(algorithm)
+    otherwise = ", or pass `library='brax'`"
+    kind = import_rejax("Training many seeds at once", otherwise).get_algo(algorithm)
     given = {
         **default_settings(algorithm),
         "reward_normalization_discount": discount,

@@ -1,7 +1,6 @@
 """Snapshots of a policy along its training: written whole or not at all, read as a path."""
 
 import dataclasses
-import io
 import json
 import os
 import re
@@ -64,7 +63,7 @@ def read_policies(folder: str | os.PathLike) -> list[Policy]:
     if not files:
         msg = f"Folder `{folder}` holds no snapshots of a training path."
         raise PolicyFileError(msg)
-    return [checkpoints.load(file) for file in files]
+    return [checkpoints.load_policy(file) for file in files]
 
 
 def read_path(folder: str | os.PathLike) -> tuple[Int[np.ndarray, " snapshots"], PyTree]:
@@ -126,7 +125,7 @@ class Recorder:
     def save(self) -> None:
         """Write the snapshot, again once its return is known."""
         if self.folder is not None:
-            checkpoints.save(self.policy(), self.folder / f"{self.updates:06d}.npz")
+            checkpoints.save_policy(self.policy(), self.folder / f"{self.updates:06d}.npz")
 
     @property
     def updates(self) -> int:
@@ -155,16 +154,10 @@ class Recorder:
 
 def write_resume(path: Path, params: PyTree, steps: int, summary: Mapping[str, Any]) -> None:
     """Write everything that Brax hands out and can begin from, whole or not at all."""
-    buffer = io.BytesIO()
     leaves = {f"leaf_{i:04d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(params))}
     metadata = json.dumps({"steps": steps, "summary": dict(summary)})
-    np.savez(buffer, **leaves, metadata=np.array(metadata))  # type: ignore[arg-type]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(buffer.getvalue())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with safe_files.written_whole(path) as file:
+        safe_files.write_npz(file, {**leaves, "metadata": np.array(metadata)})
 
 
 def read_resume(
@@ -223,9 +216,11 @@ def has_begun(folder: Path | None) -> bool:
 
 
 def _snapshots(folder: Path) -> list[Path]:
+    """Files of the snapshots by number, which has more than six digits from a million on."""
     if not folder.is_dir():
         return []
-    return sorted(file for file in folder.iterdir() if re.fullmatch(r"\d{6,}\.npz", file.name))
+    files = (file for file in folder.iterdir() if re.fullmatch(r"[0-9]{6,}\.npz", file.name))
+    return sorted(files, key=lambda file: int(file.stem))
 
 
 def start_path(folder: Path, *, resume: bool = False) -> Path:

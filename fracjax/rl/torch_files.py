@@ -17,7 +17,7 @@ import numpy as np
 from fracjax.rl import archives, restricted_pickle
 from fracjax.rl.policies import PolicyFileError
 
-__all__ = ["flatten", "is_torch_archive", "looks_legacy", "read"]
+__all__ = ["flatten", "is_torch_archive", "read", "refuse_legacy"]
 
 Order: TypeAlias = Literal["<", ">"]
 
@@ -42,9 +42,18 @@ _MOST_TENSORS = 100_000
 _DEEPEST = 8
 
 
-def looks_legacy(content: bytes) -> bool:
-    """Whether the file is in torch's format before zip archives."""
-    return content.startswith(_LEGACY)
+def refuse_legacy(content: bytes) -> None:
+    """Refuse a file in torch's format before zip archives, which begins as a pickle.
+
+    Raises:
+        PolicyFileError: If it is one; the message says how to convert it.
+    """
+    if content.startswith(_LEGACY):
+        msg = (
+            "is in torch's legacy format: open it with torch and write it again with"
+            " `torch.save(…)`, which makes a zip archive since torch 1.6"
+        )
+        raise PolicyFileError(msg)
 
 
 def is_torch_archive(names: Mapping[str, Any]) -> bool:
@@ -68,12 +77,7 @@ def read(content: bytes) -> Any:
         PolicyFileError: If the file is damaged, older than torch 1.6, TorchScript, larger
             than `archives.MOST_BYTES`, or asks for anything but tensors and containers.
     """
-    if looks_legacy(content):
-        msg = (
-            "is in torch's legacy format: open it with torch and write it again with"
-            " `torch.save(…)`, which makes a zip archive since torch 1.6"
-        )
-        raise PolicyFileError(msg)
+    refuse_legacy(content)
     archive, entries = archives.read_entries(content)
     pickles = [name for name in entries if re.fullmatch(r"([^/]+/)?data\.pkl", name)]
     if len(pickles) != 1:

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy import special
 
+from fracjax import safe_files
 from fracjax._types import Estimate, Key, PyTree, Status
 from fracjax.rl.environment import Environment
 from fracjax.rl.networks import Normalizer, PolicyNetwork
@@ -21,6 +21,8 @@ from fracjax.rl.policies import Policy, PolicyFileError, PolicyInfo
 from fracjax.rl.rollouts import discounted_returns, initial_states
 
 __all__ = ["Snapshot", "TrainedSeeds", "measure_returns", "read_arrays", "stack", "write_arrays"]
+
+_ROOM = 2**20  # bytes for JSON values and for headers of arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,31 +208,40 @@ def _measured(
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
     """Write arrays and JSON values to an `.npz`, which appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    content: dict[str, Any] = {**arrays, "about": np.array(json.dumps(about))}
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, **content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with safe_files.written_whole(path) as file:
+        safe_files.write_npz(file, {**arrays, "about": np.array(json.dumps(about))})
 
 
-def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_arrays(
+    path: Path, expected: Mapping[str, jax.ShapeDtypeStruct]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read what `write_arrays` wrote.
 
+    Args:
+        path: The file.
+        expected: Shapes and dtypes of the arrays that it must hold; no larger file is read.
+
     Raises:
-        PolicyFileError: If the file is damaged.
+        PolicyFileError: If the file is damaged, or holds something else.
     """
+    most = _ROOM + sum(array.size * array.dtype.itemsize for array in expected.values())
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        about = json.loads(str(arrays.pop("about")))
+        arrays = safe_files.read_npz(safe_files.read_bytes(path, most=most), most=most)
+        about = dict(json.loads(str(arrays.pop("about"))))
+        _refuse_others(arrays, expected)
     except Exception as error:  # damaged files fail in many ways inside the parsers
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         msg = f"File `{path}` of a training run is damaged ({reason}): remove it."
         raise PolicyFileError(msg) from error
     return arrays, about
+
+
+def _refuse_others(
+    arrays: Mapping[str, np.ndarray], expected: Mapping[str, jax.ShapeDtypeStruct]
+) -> None:
+    found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+    wanted = {name: (array.shape, array.dtype) for name, array in expected.items()}
+    if found != wanted:
+        odd = min(name for name, _ in found.items() ^ wanted.items())
+        msg = f"`{odd}` is {found.get(odd, 'missing')}, not {wanted.get(odd, 'expected')}"
+        raise ValueError(msg)

@@ -48,6 +48,11 @@ __all__ = [
     "train",
 ]
 
+_COUNTS = frozenset(
+    "num_timesteps episode_length num_envs batch_size num_passes num_eval_envs unroll_length"
+    " num_minibatches num_reports path_every".split()
+)
+
 
 def train(
     environment: Environment,
@@ -197,6 +202,11 @@ def check_settings(settings: Settings, num_reports: int = 1, path_every: int = 1
     Raises:
         ValueError: If one is out of range.
     """
+    stated = dataclasses.asdict(settings) | {"num_reports": num_reports, "path_every": path_every}
+    for name, value in stated.items():
+        if name in _COUNTS and value < 1:
+            msg = f"Argument `{name}` must be positive, but is {value}."
+            raise ValueError(msg)
     if isinstance(settings, TrainingSettings):
         rows = settings.batch_size * settings.num_minibatches
         if rows % settings.num_envs:
@@ -208,16 +218,6 @@ def check_settings(settings: Settings, num_reports: int = 1, path_every: int = 1
             f" are {settings.min_replay_size}, {settings.num_envs} and {settings.num_timesteps}."
         )
         raise ValueError(msg)
-    positive = {
-        "num_timesteps": settings.num_timesteps,
-        "episode_length": settings.episode_length,
-        "num_reports": num_reports,
-        "path_every": path_every,
-    }
-    for name, value in positive.items():
-        if value < 1:
-            msg = f"Argument `{name}` must be positive, but is {value}."
-            raise ValueError(msg)
     if not 0 <= settings.discount < 1:
         msg = f"Argument `discount` must lie in [0, 1), but is {settings.discount}."
         raise ValueError(msg)

@@ -14,10 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
-from scipy.special import digamma
 
 from fracjax._types import Invariants, PyTree, StepFunction
-from fracjax.systems import flows, lattices, maps, recurrent, spatial
+from fracjax.systems import flows, known_values, lattices, maps, recurrent, spatial
 from fracjax.systems.integrators import rk4, yoshida4
 from fracjax.systems.training_maps import ellipse
 
@@ -132,6 +131,10 @@ def _area_preserving(step: StepFunction, exact: float | None = None) -> System:
     return _map(step, _PLANE, 0.0, symplectic=True, transient=100, exact=known)
 
 
+def _baker(cut: float) -> System:
+    return _area_preserving(maps.baker(cut), known_values.baker_exponent(cut))
+
+
 def _gaussian_products(size: int) -> System:
     step = maps.gaussian_products()
 
@@ -139,8 +142,8 @@ def _gaussian_products(size: int) -> System:
         key, vector = state
         return _log_determinant(lambda moved: step((key, moved))[1])(vector)
 
-    exact = [(math.log(2) + float(digamma((size - i) / 2))) / 2 for i in range(size)]
     start = (jax.random.key(7), np.zeros(size))
+    exact = known_values.ginibre_exponents(size)
     return _map(step, start, growth, transient=50, exact=exact)
 
 
@@ -272,17 +275,14 @@ def _kuramoto_sivashinsky(dt: float, num_points: int, num_exponents: int | None)
     return dataclasses.replace(system, num_exponents=num_exponents)
 
 
-_CAT = math.log((3 + math.sqrt(5)) / 2)
-_THIRD = math.log(3) - 2 / 3 * math.log(2)
-
 _BUILDERS: dict[str, Callable[[], System]] = {
     "logistic r=4": lambda: _interval(maps.logistic(4.0), exact=math.log(2)),
     "logistic r=3.8": lambda: _interval(maps.logistic(3.8)),
     "tent 1.9": lambda: _interval(maps.tent(1.9), exact=math.log(1.9)),
     "expanding 3": lambda: _interval(maps.expanding(3.0), exact=math.log(3)),
-    "cat": lambda: _area_preserving(maps.cat(), _CAT),
-    "baker 1/2": lambda: _area_preserving(maps.baker(0.5), math.log(2)),
-    "baker 1/3": lambda: _area_preserving(maps.baker(1 / 3), _THIRD),
+    "cat": lambda: _area_preserving(maps.cat(), known_values.CAT_EXPONENT),
+    "baker 1/2": lambda: _baker(1 / 2),
+    "baker 1/3": lambda: _baker(1 / 3),
     "standard K=1": lambda: _area_preserving(maps.standard(1.0)),
     "standard K=2": lambda: _area_preserving(maps.standard(2.0)),
     "standard K=5": lambda: _area_preserving(maps.standard(5.0)),

@@ -15,7 +15,15 @@ from fracjax.systems import fractals
 from fracjax.systems.certified_values import CERTIFIED
 from fracjax.systems.lattices import coupled_ring_exponents
 
-__all__ = ["REFERENCES", "SELF_SIMILAR", "Reference", "ginibre_exponents", "value"]
+__all__ = [
+    "CAT_EXPONENT",
+    "REFERENCES",
+    "SELF_SIMILAR",
+    "Reference",
+    "baker_exponent",
+    "ginibre_exponents",
+    "value",
+]
 
 
 class Reference(NamedTuple):
@@ -33,11 +41,13 @@ def ginibre_exponents(size: int, scale: float = 1.0) -> tuple[float, ...]:
     )
 
 
-def _skew_baker(cut: float) -> float:
+def baker_exponent(cut: float) -> float:
+    """Larger exponent of the skew baker map, the entropy of its cut."""
     return -cut * math.log(cut) - (1 - cut) * math.log(1 - cut)
 
 
-_CAT = math.log((3 + math.sqrt(5)) / 2)
+# Larger exponent of the cat map.
+CAT_EXPONENT = math.log((3 + math.sqrt(5)) / 2)
 _RING = tuple(float(exponent) for exponent in coupled_ring_exponents(math.log(3.0), 0.3, 16))
 # Measures whose generalised dimensions are known.
 SELF_SIMILAR = {
@@ -57,10 +67,10 @@ REFERENCES: dict[tuple[str, str], Reference] = {
     **{name: Reference(*entry) for name, entry in CERTIFIED.items()},
     ("logistic r=4", "exponent"): Reference(math.log(2), 0.0, "exact: ln 2"),
     ("tent 1.9", "exponent"): Reference(math.log(1.9), 0.0, "exact: ln slope"),
-    ("cat", "exponents"): Reference((_CAT, -_CAT), 0.0, "exact: ±ln((3+√5)/2)"),
+    ("cat", "exponents"): Reference((CAT_EXPONENT, -CAT_EXPONENT), 0.0, "exact: ±ln((3+√5)/2)"),
     ("baker 1/2", "exponents"): Reference((math.log(2), -math.log(2)), 0.0, "exact: ±ln 2"),
     ("baker 1/3", "exponents"): Reference(
-        (_skew_baker(1 / 3), -_skew_baker(1 / 3)), 0.0, "exact: entropy of the cut"
+        (baker_exponent(1 / 3), -baker_exponent(1 / 3)), 0.0, "exact: entropy of the cut"
     ),
     ("ginibre 8", "exponents"): Reference(ginibre_exponents(8), 0.0, "exact: Newman 1986"),
     ("ginibre 2", "exponents"): Reference(ginibre_exponents(2), 0.0, "exact: Newman 1986"),

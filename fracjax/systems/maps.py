@@ -37,7 +37,7 @@ def logistic(rate: float = 4.0) -> StepFunction:
 
 
 def quadratic(a: float = 2.0) -> StepFunction:
-    """Make x' = 1 - a x² on [-1, 1]; at a = 2 the exponent is ln 2, as it is `logistic(4)`."""
+    """Make x' = 1 - a x² on [-1, 1]; at a = 2 the exponent is ln 2, that of `logistic(4)`."""
     return lambda x: 1 - a * x**2
 
 

@@ -47,6 +47,12 @@ def discount_horizon(discount: float, *, negligible: float = _NEGLIGIBLE) -> int
     return math.ceil(math.log(negligible) / math.log(discount))
 
 
+def _discount_weights(discounts: Sequence[float], num_steps: int | None) -> np.ndarray:
+    """γ^t, (steps, discounts), over `num_steps` or until all are negligible."""
+    horizon = max(map(discount_horizon, discounts)) if num_steps is None else num_steps
+    return np.asarray(discounts, float) ** np.arange(horizon)[:, None]
+
+
 def skew_tent(cut: float = 0.35) -> StepFunction:
     """Make x' = x/cut left of `cut` and (1 - x)/(1 - cut) right of it, on [0, 1].
 
@@ -139,7 +145,7 @@ def chaotic_returns(
 
     With `noise_scale` the action is u + noise_scale · N(0, 1). At one key the return is as
     rough as without noise; its mean over keys is smooth below the noise's scale
-    (`mollified.mollified_returns`).
+    (`mollified.mollified_return`).
 
     Args:
         chaotic_map: A step on [0, 1].
@@ -153,8 +159,7 @@ def chaotic_returns(
     Returns:
         An `objective(parameter, key)` of a scalar parameter: one return per discount.
     """
-    horizon = max(map(discount_horizon, discounts)) if num_steps is None else num_steps
-    table = np.asarray(discounts, float) ** np.arange(horizon)[:, None]
+    table = _discount_weights(discounts, num_steps)
 
     def objective(parameter: Float[Array, ""], key: Key) -> Float[Array, " discounts"]:
         dtype = jnp.result_type(parameter)
@@ -167,7 +172,7 @@ def chaotic_returns(
             action = action if noise is None else action + noise_scale * noise
             return (chaotic_map((x + gain * action) % 1.0), total), None
 
-        noise = jax.random.normal(key, (horizon,), dtype) if noise_scale else None
+        noise = jax.random.normal(key, (len(table),), dtype) if noise_scale else None
         weights = jnp.asarray(table, dtype)
         start = jnp.asarray(START, dtype), jnp.zeros(len(discounts), dtype)
         return jax.lax.scan(add, start, (weights, noise))[0][1]
@@ -205,8 +210,7 @@ def logistic_cost(discounts: Sequence[float], *, num_steps: int | None = None) -
     Returns:
         A deterministic `objective(parameter, key)`: one cost per discount.
     """
-    horizon = max(map(discount_horizon, discounts)) if num_steps is None else num_steps
-    table = np.asarray(discounts, float) ** np.arange(horizon)[:, None]
+    table = _discount_weights(discounts, num_steps)
 
     def objective(parameter: Float[Array, ""], _: Key) -> Float[Array, " discounts"]:
         dtype = jnp.result_type(parameter)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fracjax._types import Key, Objective, StepFunction
-from fracjax.systems.mdps import START, feedback_action, smooth_reward
+from fracjax.systems.mdps import START, discount_horizon, feedback_action, smooth_reward
 
 __all__ = ["mollified_return"]
 
@@ -57,7 +57,7 @@ def mollified_return(
         value per start.
 
     Raises:
-        ValueError: If `noise_scale` is not positive.
+        ValueError: If `noise_scale` is not positive or `discount` not inside (0, 1).
     """
     if noise_scale <= 0:
         msg = f"Argument `noise_scale` must be positive, but is {noise_scale}."
@@ -65,7 +65,7 @@ def mollified_return(
     width = gain * noise_scale
     size = max(64, 2 ** math.ceil(math.log2(_POINTS_PER_NOISE / width)))
     damping = np.exp(-2 * (math.pi * width * np.arange(size // 2 + 1)) ** 2)
-    num_sweeps = math.ceil(math.log(tolerance) / math.log(discount))
+    num_sweeps = discount_horizon(discount, negligible=tolerance)
 
     def objective(parameter: Float[Array, ""], _: Key) -> Float[Array, "*starts"]:
         dtype = jnp.result_type(parameter)

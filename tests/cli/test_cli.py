@@ -8,11 +8,13 @@ import shutil
 import jax
 import numpy as np
 import pytest
+import typer
+from rich.text import Text
 from typer.testing import CliRunner
 
 from fracjax.cli import app
 from fracjax.rl import initialize
-from fracjax.rl.checkpoints import save
+from fracjax.rl.checkpoints import save_policy
 
 SMALL = "--quick --horizon 60 --directions 8 --samples 8 --states 2 --return-states 1"
 
@@ -82,12 +84,12 @@ def test_results_of_another_configuration_are_not_overwritten(diagnosed):
 def bad_policies(tmp_path):
     """Files that cannot be used for the pendulum (3 observations, 1 action)."""
     good = initialize(jax.random.key(0), 3, 1, hidden=(4,))
-    save(good, tmp_path / "good.msgpack")
+    save_policy(good, tmp_path / "good.msgpack")
     content = (tmp_path / "good.msgpack").read_bytes()
     (tmp_path / "truncated.msgpack").write_bytes(content[: len(content) // 2])
-    save(initialize(jax.random.key(0), 11, 3, hidden=(4,)), tmp_path / "hopper.msgpack")
+    save_policy(initialize(jax.random.key(0), 11, 3, hidden=(4,)), tmp_path / "hopper.msgpack")
     poisoned = jax.tree.map(lambda leaf: leaf.at[0].set(np.nan), good.params)
-    save(good.replace(params=poisoned), tmp_path / "nan.npz")
+    save_policy(good.replace(params=poisoned), tmp_path / "nan.npz")
     (tmp_path / "brax").write_bytes(pickle.dumps(({"mean": np.zeros(3)}, {}, {})))
     return tmp_path
 
@@ -166,11 +168,17 @@ def test_out_that_cannot_be_written(tmp_path):
     assert "cannot write" in result.stderr
 
 
-def test_help_shows_an_example():
-    for command in ("diagnose", "train", "info"):
-        result = run(command, "--help")
-        assert result.exit_code == 0
-        assert f"Example: fracjax {command}" in " ".join(result.stdout.split())
+@pytest.mark.parametrize("command", typer.main.get_command(app).commands)
+def test_help_shows_an_example(command):
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert f"Example: fracjax {command}" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize("command", typer.main.get_command(app).commands.values())
+def test_no_word_of_the_help_is_taken_for_markup(command):
+    for text in [command.help, *(getattr(parameter, "help", "") for parameter in command.params)]:
+        assert Text.from_markup(text or "").plain == (text or "")
 
 
 def test_info(tmp_path):

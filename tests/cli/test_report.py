@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import sys
 
@@ -14,7 +15,10 @@ import typer
 from typer.testing import CliRunner
 
 from fracjax import landscapes
+from fracjax.cli import app
+from fracjax.cli.policies import parse_bounds
 from fracjax.cli.report import report
+from fracjax.cli.scan_request import parse_grid, parse_point
 
 REQUEST = {
     "environment": "pendulum",
@@ -34,9 +38,9 @@ COMMAND = (
 
 
 def run(*arguments):
-    app = typer.Typer()
-    app.command()(report)
-    return CliRunner().invoke(app, [*map(str, arguments), "--no-analysis"])
+    alone = typer.Typer()
+    alone.command()(report)
+    return CliRunner().invoke(alone, [*map(str, arguments), "--no-analysis"])
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +65,18 @@ def scanned(tmp_path_factory):
 def copied(scanned, tmp_path):
     folder, data = scanned
     return shutil.copytree(folder, tmp_path / "copy"), data
+
+
+def test_the_command_asks_for_the_same(copied):
+    folder, _ = copied
+    asked = {**REQUEST, "grid": [33, 33], "action_bounds": [-2.0, 2.0], "zoom_at": [-0.01, 0.02]}
+    (folder / "scan.json").write_text(json.dumps({"format": 1, "request": asked}))
+    _, name, *words = shlex.split(json.loads(run(folder, "--json").stdout)["command"])
+    given = typer.main.get_command(app).commands[name].make_context(name, words).params
+    assert parse_grid(given["grid"]) == tuple(asked["grid"])
+    assert parse_bounds(given["action_bounds"]) == tuple(asked["action_bounds"])
+    assert parse_point(given["zoom_at"]) == tuple(asked["zoom_at"])
+    assert given["gamma"] == asked["gamma"]
 
 
 def test_a_page_and_a_summary(copied):

@@ -19,7 +19,7 @@ from fracjax.cli import app
 from fracjax.cli.scan_request import ScanRequest, parse_memory
 from fracjax.plotting import scan_figure
 from fracjax.rl import initialize
-from fracjax.rl.checkpoints import load, save
+from fracjax.rl.checkpoints import load_policy, save_policy
 
 FOREIGN = Path(__file__).parents[1] / "rl" / "data" / "sequential.pt"
 SMALL = "--grid 9x7 --horizon 30 --return-states 1 --gamma 0.99 --gamma 0.9".split()
@@ -89,10 +89,10 @@ def test_another_scan_is_refused(scanned):
 
 def test_a_policy_that_changed_is_refused(tmp_path):
     policy = tmp_path / "policy.npz"
-    save(initialize(jax.random.key(0), 3, 1, environment="pendulum"), policy)
+    save_policy(initialize(jax.random.key(0), 3, 1, environment="pendulum"), policy)
     arguments = ("pendulum", "--policy", policy, "--grid", "5", "--horizon", "20")
     assert run(*arguments, "--out", tmp_path / "scan").exit_code == 0
-    save(initialize(jax.random.key(1), 3, 1, environment="pendulum"), policy)
+    save_policy(initialize(jax.random.key(1), 3, 1, environment="pendulum"), policy)
     result = run("--resume", tmp_path / "scan")
     assert result.exit_code == 2
     assert "is not the file" in result.stderr
@@ -104,13 +104,13 @@ def files_of_directions(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     for index in range(3):
         policy = initialize(jax.random.key(index), 3, 1, environment="pendulum")
-        save(policy, folder / f"{index}.npz")
-    policy = load(folder / "0.npz")
+        save_policy(policy, folder / f"{index}.npz")
+    policy = load_policy(folder / "0.npz")
     (folder / "path").mkdir()
     for index in range(4):
         moved = jax.tree.map(lambda leaf, i=index: leaf + 0.01 * i**2 + 0.02 * i, policy.params)
         moved["params"]["hidden_0"]["bias"] += (0.1 * index) ** 3
-        save(policy.replace(params=moved), folder / "path" / f"{index:06d}.npz")
+        save_policy(policy.replace(params=moved), folder / "path" / f"{index:06d}.npz")
     grid = landscapes.plane(policy.params, jax.random.key(0))
     landscapes.save_directions(folder / "directions.npz", grid.directions)
     return folder

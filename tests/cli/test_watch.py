@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 from watched_runs import COST, FRACTAL, JUMPY, SILENT, SMOOTH, UNDECIDED, record
 
 from fracjax.cli import app
-from fracjax.cli.watch_view import sparkline
+from fracjax.cli.sparklines import sparkline
 from fracjax.diagnosis.watching import Journal, read_records, read_state
 from fracjax.plotting.watching import watch_figure
 from fracjax.reports.watching import write_watch
 from fracjax.rl import gallery
-from fracjax.rl.checkpoints import save
+from fracjax.rl.checkpoints import save_policy
 
 RUN = (SMOOTH, FRACTAL, FRACTAL, UNDECIDED, JUMPY, JUMPY, SILENT, FRACTAL)
 
@@ -173,7 +173,7 @@ def kept_path(folder):
     for index in range(3):
         training = {"steps": 1000 * index, "settings": {"discount": 0.9, "episode_length": 30}}
         info = policy.info.__class__("pendulum", "analytic", "trained", training)
-        save(policy.replace(info=info), folder / f"{index:06d}.npz")
+        save_policy(policy.replace(info=info), folder / f"{index:06d}.npz")
     return folder
 
 

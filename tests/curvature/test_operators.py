@@ -136,7 +136,7 @@ def data():
     return jnp.asarray(INPUTS), jnp.asarray(TARGETS)
 
 
-def exact(mask=None):
+def exact():
     flat, unravel = ravel_pytree(network())
     return jax.jit(jax.hessian(lambda point: loss(unravel(point), data())))(flat)
 

@@ -114,6 +114,22 @@ def test_noise_is_that_of_the_reference_where_there_is_one():
     np.testing.assert_allclose(told["value"], plain["value"])
 
 
+def test_returns_that_are_always_zero_have_no_noise_and_do_not_divide_by_it():
+    key = jax.random.key(0)
+    settings = {**SETTINGS, "num_levels": 3}
+    with jax.enable_x64(False):
+        problem = problem_at(0.5)
+        with jax.enable_x64(True):
+            wide = problem_at(0.5).params
+
+        def nothing(params, key):
+            return 0.0 * jnp.stack([params["log2_slope"], params["log2_slope"]])
+
+        constant = dataclasses.replace(problem, objective=nothing, reference=(nothing, wide))
+        found = jax.jit(fractality(constant, key, **settings))(problem.params, key)
+    np.testing.assert_array_equal(found["holder_noise"], [0, 0])
+
+
 def test_a_problem_without_other_parameters_is_refused():
     problem = dataclasses.replace(problem_at(2.0), step_at=None)
     with pytest.raises(ValueError, match="step_at"):

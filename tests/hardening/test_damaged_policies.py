@@ -46,7 +46,7 @@ def folder(tmp_path_factory):
     policy = initialize(jax.random.key(0), 3, 1, hidden=(4,))
     policy = policy.replace(normalizer=Normalizer(jnp.ones(3), jnp.ones(3)))
     for suffix in ("npz", "msgpack"):
-        checkpoints.save(policy, place / f"ours.{suffix}")
+        checkpoints.save_policy(policy, place / f"ours.{suffix}")
     arrays = {"a/weight": np.ones((4, 3)), "a/bias": np.ones(4)}
     np.savez(place / "bare.npz", **arrays, **{"b/weight": np.ones((1, 4)), "b/bias": np.ones(1)})
     statistics = {"mean": np.zeros(3, np.float32), "std": np.ones(3, np.float32)}

@@ -12,7 +12,7 @@ from watched_runs import COST, FRACTAL, JUMPY, SMOOTH, UNDECIDED, record
 from fracjax.cli.scan_request import ScanRequest
 from fracjax.diagnosis.watching import Journal, Watch
 from fracjax.rl import gallery
-from fracjax.rl.checkpoints import save
+from fracjax.rl.checkpoints import save_policy
 
 
 class Reached(Exception):
@@ -110,7 +110,7 @@ def snapshots(tmp_path_factory):
             "settings": {"num_timesteps": 2000, "discount": 0.99, "episode_length": 100},
         }
         info = policy.info.__class__("pendulum", None, "npz", training)
-        save(policy.replace(info=info), folder / f"{step:06d}.npz")
+        save_policy(policy.replace(info=info), folder / f"{step:06d}.npz")
     before = jax.config.jax_enable_x64
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Watch, "look", stop)

@@ -23,6 +23,7 @@ from hardening.commands import Canary, contents, guarded, one_line, run
 from fracjax import landscapes, safe_files
 from fracjax.learning.paths.reading import load_path
 from fracjax.rl.snapshots import RESUME, read_resume, write_resume
+from fracjax.rl.trained_seeds import read_arrays, write_arrays
 
 DATA = Path(__file__).parents[1] / "rl" / "data"
 HUGE = 2**60
@@ -318,6 +319,35 @@ def test_all_shapes_of_a_scan_that_lie_together(stores, tmp_path):
     refused(tmp_path, "report", folder)
 
 
+def sparse(path, size=2**40):
+    """Let a file be large without taking room on the disk."""
+    with path.open("ab") as file:
+        file.truncate(size)
+    return path
+
+
+@pytest.mark.parametrize("chunk", ["value/c/0/0", "value/c/1/0", "done/c/1/0", "a/c/0"])
+def test_a_chunk_of_a_scan_that_is_larger_than_its_values(stores, tmp_path, chunk):
+    """Zarr would read all of it; the scan evaluates the block again."""
+    folder = shutil.copytree(stores / "scan", tmp_path / "scan")
+    sparse(folder / chunk)
+    refused_report = one_line(run("report", folder))
+    assert str(folder) in refused_report
+    with pytest.raises(ValueError, match=r"larger than its values|are damaged"), guarded():
+        landscapes.open_scan(folder)
+    with guarded():
+        scanned(folder)
+    assert contents(folder) == contents(stores / "scan")
+
+
+def test_a_chunk_of_a_block_that_was_not_done_is_not_read_either(stores, tmp_path):
+    folder = shutil.copytree(stores / "scan", tmp_path / "scan")
+    (folder / "done" / "c" / "1" / "0").unlink()
+    sparse(folder / "value" / "c" / "1" / "0")
+    with pytest.raises(ValueError, match="larger than its values"), guarded():
+        landscapes.open_scan(folder)
+
+
 def test_a_path_of_more_snapshots_than_there_are(stores, tmp_path):
     folder = shutil.copytree(stores / "path.zarr", tmp_path / "path.zarr")
     document = json.loads((folder / "zarr.json").read_text())
@@ -375,6 +405,78 @@ def test_a_checkpoint_that_leads_out_of_its_folder_or_is_filled_in(tmp_path):
         layout = {"tree_metadata": {"x": entry}, "use_zarr3": False}
         (folder / "_METADATA").write_text(json.dumps(layout))
         assert words in refused_policy(folder)
+
+
+def test_a_checkpoint_with_a_file_larger_than_any_policy(tmp_path):
+    """TensorStore reads a chunk whole, whatever the shape says."""
+    folder = tmp_path / "checkpoint"
+    (folder / "0.mean").mkdir(parents=True)
+    config = {"network_factory_kwargs": {}, "normalize_observations": True, "action_size": 1}
+    (folder / "ppo_network_config.json").write_text(json.dumps(config))
+    array = {
+        "zarr_format": 2,
+        "shape": [2],
+        "chunks": [2],
+        "dtype": "<f4",
+        "fill_value": 0.0,
+        "order": "C",
+        "filters": None,
+        "compressor": None,
+    }
+    (folder / "0.mean" / ".zarray").write_text(json.dumps(array))
+    entry = {"key_metadata": [{"key": "0"}, {"key": "mean"}]}
+    layout = {"tree_metadata": {"x": entry}, "use_zarr3": False}
+    (folder / "_METADATA").write_text(json.dumps(layout))
+    chunk = sparse(folder / "0.mean" / "0")
+    assert "larger than" in one_line(run(*DIAGNOSE, folder, "--out", tmp_path / "out"))
+    chunk.write_bytes(bytes(8))
+    assert "larger than" not in one_line(run(*DIAGNOSE, folder, "--out", tmp_path / "out"))
+
+
+def test_arrays_of_many_seeds_are_those_that_must_be_there(tmp_path, bomb):
+    path = tmp_path / "state.npz"
+    arrays = {"leaf_0": np.arange(6.0), "leaf_1": np.ones((2, 3), np.float32)}
+    expected = {name: jax.ShapeDtypeStruct(a.shape, a.dtype) for name, a in arrays.items()}
+    write_arrays(path, arrays, {"snapshot": 3})
+    found, about = read_arrays(path, expected)
+    assert about == {"snapshot": 3}
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+    good = path.read_bytes()
+
+    def refused_arrays(message):
+        with pytest.raises(ValueError, match=message) as error, guarded():
+            read_arrays(path, expected)
+        assert str(path) in str(error.value)
+        assert "\n" not in str(error.value)
+
+    sparse(path)
+    refused_arrays("larger than")
+    for content, message in (
+        (bomb, "larger than|unpacks to more"),
+        (good[:-30], "damaged"),
+        (b"", "damaged"),
+    ):
+        path.write_bytes(content)
+        refused_arrays(message)
+    small = io.BytesIO()
+    with zipfile.ZipFile(small, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("leaf_0.npy", header((2**24,)) + bytes(2**27))
+    path.write_bytes(small.getvalue())
+    refused_arrays("unpacks to more")
+    path.unlink()
+    os.mkfifo(path)
+    refused_arrays("is no file")
+    path.unlink()
+    refused_arrays("No such file")
+    for wrong, message in (
+        ({"leaf_0": arrays["leaf_0"]}, "`leaf_1` is missing"),
+        ({**arrays, "leaf_2": np.ones(1)}, "`leaf_2` is .*not expected"),
+        ({**arrays, "leaf_0": np.arange(5.0)}, r"`leaf_0` is \(\(5,\)"),
+        ({**arrays, "leaf_1": np.ones((2, 3))}, "`leaf_1` is .*float64.*not .*float32"),
+    ):
+        write_arrays(path, wrong, {"snapshot": 3})
+        refused_arrays(message)
 
 
 # --- what is no file --------------------------------------------------------------------------

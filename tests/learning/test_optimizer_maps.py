@@ -13,7 +13,6 @@ from fracjax.curvature import descent_sharpness
 from fracjax.estimators import lyapunov_spectrum
 from fracjax.learning.optimizer_maps import (
     optimizer_map,
-    parameters_and_moments,
     quadratic_exponents,
     stability_threshold,
     training_sharpness,
@@ -85,7 +84,6 @@ def test_exponents_at_the_minimum_of_a_quadratic(name, optimizer, law, x64):
     tolerance = 1e-9 if name in {"descent", "unstable"} else 2e-3
     np.testing.assert_allclose(found.value, law, atol=tolerance)
     assert (found.value[0] > 0) == (name == "unstable")
-    assert parameters_and_moments(training.start(jnp.zeros(4))).shape == law.shape
 
 
 def test_multipliers_are_those_of_the_companion_matrices():

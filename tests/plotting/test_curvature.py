@@ -5,17 +5,11 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from fracjax import Estimate, Status
 from fracjax._types import Label
 from fracjax.curvature import Eigenpairs, Quadrature, Sharpness, smooth_quadrature
 from fracjax.plotting import curvature
-
-
-@pytest.fixture
-def axes():
-    return Figure().subplots()
 
 
 def shown(axes):

@@ -1,18 +1,12 @@
 """Figures of diffusion show the numbers they were given, with nulls beside them."""
 
 import numpy as np
-import pytest
 from matplotlib.figure import Figure
 
 from fracjax import Estimate
 from fracjax.plotting import diffusion
 
 LAGS = np.array([1, 2, 4, 8])
-
-
-@pytest.fixture
-def axes():
-    return Figure().subplots()
 
 
 def batch(values, status=0):

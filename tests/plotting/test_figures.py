@@ -4,15 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from fracjax.estimators import exponent_from_lines
 from fracjax.plotting import variogram
-
-
-@pytest.fixture
-def axes():
-    return Figure().subplots()
 
 
 def test_variogram_draws_every_scale_once_and_the_fit(axes):

@@ -1,21 +1,12 @@
 """Pictures of gradient estimators show the numbers they were given."""
 
 import numpy as np
-import pytest
-from matplotlib.figure import Figure
 
 from fracjax import Estimate, Status
 from fracjax.learning.gradient_estimates.quality import GradientQuality
 from fracjax.plotting import gradient_quality
 
 SCALES = np.array([0.01, 0.1, 1.0])
-
-
-@pytest.fixture
-def axes():
-    figure = Figure()
-    yield figure.subplots()
-    figure.savefig("/dev/null", format="png")
 
 
 def estimate(value, status=Status.OK, high=None):

@@ -2,16 +2,10 @@
 
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from matplotlib.figure import Figure
 
 from fracjax._types import Estimate
 from fracjax.plotting import gravity_wells
-
-
-@pytest.fixture
-def axes():
-    return Figure().subplots()
 
 
 def test_escape_times_lie_on_their_law(axes):

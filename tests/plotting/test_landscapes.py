@@ -10,11 +10,6 @@ from fracjax.plotting import line_slice, plane_slice, surface
 from fracjax.plotting.style import INFINITE_COLOR, NAN_COLOR
 
 
-@pytest.fixture
-def axes():
-    return Figure().subplots()
-
-
 def legend(axes):
     return [text.get_text() for text in axes.get_legend().get_texts()]
 

@@ -1,18 +1,9 @@
 """Pictures of samplers show the numbers that they were given."""
 
 import numpy as np
-import pytest
-from matplotlib.figure import Figure
 
 from fracjax import Estimate, Status
 from fracjax.plotting import langevin
-
-
-@pytest.fixture
-def axes():
-    figure = Figure()
-    yield figure.subplots()
-    figure.savefig("/dev/null", format="png")
 
 
 def estimate(value, margin=0.1):

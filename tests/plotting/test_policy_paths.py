@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from fracjax import Status
 from fracjax.learning.policy_paths.changes import PathChanges
@@ -13,13 +12,6 @@ from fracjax.learning.policy_paths.walk_nulls import Band, WalkNull
 from fracjax.plotting import policy_paths
 
 SHARES = (0.5, 0.8)
-
-
-@pytest.fixture
-def axes():
-    figure = Figure()
-    yield figure.subplots()
-    figure.savefig("/dev/null", format="png")
 
 
 @pytest.fixture

@@ -2,17 +2,9 @@
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from fracjax import Estimate
 from fracjax.plotting import remedies
-
-
-@pytest.fixture
-def axes():
-    figure = Figure()
-    yield figure.subplots()
-    figure.savefig("/dev/null", format="png")
 
 
 def test_slices_are_drawn_in_their_own_units(axes):

@@ -4,18 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from fracjax import Estimate, Status
 from fracjax.learning.return_distributions.distribution import ReturnDistribution
 from fracjax.plotting import return_distributions
-
-
-@pytest.fixture
-def axes():
-    figure = Figure()
-    yield figure.subplots()
-    figure.savefig("/dev/null", format="png")
 
 
 def estimate(value, **details):

@@ -3,20 +3,12 @@
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 
 from fracjax import Estimate, Status
 from fracjax.learning import ClosedLoopExponents, Regime, SizeScan
 from fracjax.plotting import robustness
 
 OK = np.asarray(int(Status.OK))
-
-
-@pytest.fixture
-def axes():
-    figure = Figure()
-    yield figure.subplots()
-    figure.savefig("/dev/null", format="png")
 
 
 def estimate(value, margin=0.1):

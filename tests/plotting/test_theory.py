@@ -9,11 +9,6 @@ from fracjax.plotting import theory
 DISCOUNTS = (0.5, 0.9, 0.99)
 
 
-@pytest.fixture
-def axes():
-    return Figure().subplots()
-
-
 def test_exponents_and_laws(axes):
     measured = {"measured": (np.array([1.1, 0.17, 0.02]), np.array([0.01, 0.01, 0.001]))}
     laws = {"law": np.array([1.08, 0.164, 0.0157])}
@@ -24,6 +19,23 @@ def test_exponents_and_laws(axes):
     np.testing.assert_array_equal(points.get_ydata(), measured["measured"][0])
     assert [text.get_text() for text in axes.get_xticklabels()] == ["0.5", "0.9", "0.99"]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["law", "measured"]
+
+
+def test_more_curves_and_laws_than_colours_and_dashes_are_all_drawn(axes):
+    values = np.array([0.1, 0.5, 1.0])
+    measured = {f"measured {number}": (values, 0.1 * values) for number in range(7)}
+    laws = {f"law {number}": values for number in range(5)}
+    theory.exponents_and_laws(axes, DISCOUNTS, measured, laws)
+    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert sorted(texts) == sorted([*measured, *laws])
+
+
+def test_slopes_of_more_discounts_than_colours(axes):
+    discounts = (0.99, 0.98, 0.97, 0.95, 0.9, 0.8)
+    slopes = np.arange(12.0).reshape(2, 6)
+    theory.slopes_and_exponents(axes, np.array([0.1, 0.2]), discounts, slopes)
+    points = [line for line in axes.lines if line.get_marker() == "o"]
+    np.testing.assert_array_equal([line.get_ydata() for line in points], slopes.T)
 
 
 def test_estimator_errors():

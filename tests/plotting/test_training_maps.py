@@ -1,21 +1,12 @@
 """Pictures of large steps show the numbers that they were given."""
 
 import numpy as np
-import pytest
 from matplotlib.figure import Figure
 
 from fracjax import Estimate, Status
 from fracjax.curvature import Descent, Sharpness
 from fracjax.plotting import training_maps
 from fracjax.systems.training_maps.phases import Phase
-
-
-@pytest.fixture
-def axes():
-    figure = Figure()
-    yield figure.subplots()
-    figure.savefig("/dev/null", format="png")
-
 
 SIZES = np.linspace(0.5, 2.0, 7)
 

@@ -1,16 +1,9 @@
 """Figures of training runs show the numbers they were given."""
 
 import numpy as np
-import pytest
-from matplotlib.figure import Figure
 
 from fracjax import Estimate
 from fracjax.plotting import training_stretches
-
-
-@pytest.fixture
-def axes():
-    return Figure().subplots()
 
 
 def estimate(value, error, **details):

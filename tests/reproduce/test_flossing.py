@@ -1,7 +1,5 @@
 """What the flossing experiment would not let pass."""
 
-import math
-
 import jax
 import numpy as np
 import pytest
@@ -9,14 +7,9 @@ import pytest
 from fracjax.learning.recurrent_training.updates import Look
 from fracjax.reproduce import flossing_cells, flossing_exact, flossing_tasks
 from fracjax.reproduce.flossing import PARTS
-from fracjax.reproduce.rows import Findings
+from fracjax.reproduce.rows import compared
 
 KEY = jax.random.key(0)
-
-
-def compared(found):
-    rows = found.rows if isinstance(found, Findings) else found
-    return [row for row in rows if not math.isnan(row.reference)]
 
 
 def looks(final, condition, *, delays=2, seeds=8, first=0.5):

@@ -1,7 +1,6 @@
 """What the gravity experiment finds, and what its rows would not let pass."""
 
 import dataclasses
-import math
 
 import jax
 import numpy as np
@@ -11,14 +10,9 @@ from fracjax._types import Estimate
 from fracjax.learning.gravity_wells.initial_spread import SpreadStudy
 from fracjax.reproduce import gravity_samplers, gravity_starts
 from fracjax.reproduce.gravity import PARTS
-from fracjax.reproduce.rows import Findings
+from fracjax.reproduce.rows import compared
 
 KEY = jax.random.key(0)
-
-
-def compared(found):
-    rows = found.rows if isinstance(found, Findings) else found
-    return [row for row in rows if not math.isnan(row.reference)]
 
 
 def test_presets_agree_and_are_tested():

@@ -1,7 +1,5 @@
 """What the plasticity experiment finds, where it is quick, and what its rows would not let pass."""
 
-import math
-
 import jax
 import numpy as np
 import pytest
@@ -13,14 +11,9 @@ from fracjax.reproduce import (
     plasticity_walks,
 )
 from fracjax.reproduce.plasticity import PARTS
-from fracjax.reproduce.rows import Findings
+from fracjax.reproduce.rows import compared
 
 KEY = jax.random.key(0)
-
-
-def compared(found):
-    rows = found.rows if isinstance(found, Findings) else found
-    return [row for row in rows if not math.isnan(row.reference)]
 
 
 def test_the_laws_of_linear_networks_hold():

@@ -1,19 +1,14 @@
 """Remedies do what the theory says, where everything is known; chaotic loops take minutes."""
 
-import math
-
 import jax
 import numpy as np
 import pytest
 
-from fracjax.reproduce import remedies, remedies_double_pendulum, robustness_regularization
+from fracjax.reproduce import double_pendulum_loops, remedies, robustness_regularization
+from fracjax.reproduce.rows import compared
 from fracjax.rl import classic
 
 KEY = jax.random.key(0)
-
-
-def compared(findings):
-    return [row for row in findings.rows if not math.isnan(row.reference)]
 
 
 def test_a_shorter_horizon_is_smooth_below_its_cut():
@@ -38,7 +33,7 @@ def test_parameter_smoothing_leaves_what_the_law_says():
 
 def test_the_signal_of_a_gradient_is_one_for_a_slope_and_zero_for_noise(x64):
     """Linear: 1 up to sampling; a sine of far higher frequency than the scale: 0."""
-    effort = remedies_double_pendulum._Effort(1, 1, 8, 32, 16, 1)
+    effort = double_pendulum_loops.Effort(1, 1, 8, 32, 16, 1)
     params = {"a": np.zeros(20), "b": np.zeros(4)}
     weights = np.random.default_rng(0).normal(size=24)
 
@@ -48,7 +43,7 @@ def test_the_signal_of_a_gradient_is_one_for_a_slope_and_zero_for_noise(x64):
 
     shares = np.array(
         [
-            remedies_double_pendulum._signal(
+            double_pendulum_loops.gradient_signal(
                 objective, params, jax.random.fold_in(KEY, draw), effort, 1e-3
             )
             for draw in range(8)

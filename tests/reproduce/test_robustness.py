@@ -7,6 +7,7 @@ import pytest
 from fracjax import Estimate, Status
 from fracjax.learning import ClosedLoopExponents, Regime, interquartile_mean
 from fracjax.reproduce import (
+    comparisons,
     robustness,
     robustness_agents,
     robustness_rows,
@@ -36,7 +37,7 @@ def values(rows):
     ],
 )
 def test_a_sign_needs_its_whole_interval(numbers, agrees):
-    row = robustness_rows.signed("task", "largest exponent", estimate(*numbers), -1, "text")
+    row = comparisons.signed("task", "largest exponent", estimate(*numbers), -1, "text")
     assert row.agrees is agrees
     assert row.reference == -1
     if agrees:
@@ -174,7 +175,7 @@ def test_rank_correlation():
 
 def test_the_overview_draws_tasks_and_agents_from_rows(tmp_path):
     rows = [
-        robustness_rows.described(f"{task}, {agent}", quantity, estimate(*numbers))
+        comparisons.described(f"{task}, {agent}", quantity, estimate(*numbers))
         for task, agent, quantity, numbers in (
             ("pendulum", "no action", "largest exponent by tangents", (0.0, -0.01, 0.01)),
             ("pendulum", "ppo", "largest exponent by tangents", (-0.1, -0.2, 0.0)),
@@ -186,7 +187,7 @@ def test_the_overview_draws_tasks_and_agents_from_rows(tmp_path):
     assert set(figures) == {"overview-largest", "overview-reward"}
     (axes,) = figures["overview-largest"]().axes
     assert [bar.get_height() for bar in axes.patches[:2]] == pytest.approx([0.0, -0.1])
-    assert robustness.overview([robustness_rows.left_out("DM Control", "missing")]) == {}
+    assert robustness.overview([comparisons.left_out("DM Control", "missing")]) == {}
 
 
 @pytest.mark.slow

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from fracjax import Estimate
+from fracjax.reproduce.comparisons import mean_of
 from fracjax.reproduce.experiments import Experiment, experiments
-from fracjax.reproduce.fractal_rows import mean_of_few
-from fracjax.reproduce.references import measured, parts
-from fracjax.reproduce.rows import Findings, compare, describe
-from fracjax.reproduce.run import as_document, run
+from fracjax.reproduce.reference_numbers import averaged
+from fracjax.reproduce.references import _count_positive, measured, parts
+from fracjax.reproduce.rows import Findings, Measured, agreement_bound, compare, describe
+from fracjax.reproduce.run import as_document, kept_results, run
 
 from references import REFERENCES
 
@@ -54,9 +56,79 @@ def test_what_is_stated_is_what_is_tested():
 
 def test_means_of_few_have_students_interval():
     values = np.array([1.0, 2.0, 4.0, 4.5, 6.0])
-    row = describe("s", "q", mean_of_few(values))
     exact = scipy.stats.t.interval(0.95, 4, values.mean(), scipy.stats.sem(values))
-    assert (row.low, row.high) == pytest.approx(exact)
+    for row in (
+        describe("s", "q", mean_of(values)),
+        compare("s", "q", mean_of(values), (3.0, 0.0, "exact")),
+    ):
+        assert (row.low, row.high) == pytest.approx(exact)
+
+
+def test_an_error_from_few_samples_is_allowed_what_is_as_rare():
+    """Of 16 orbits: Student's t of 15 degrees has the two tails of four normal errors at 5.48."""
+    tails = 2 * scipy.stats.norm.sf(4)
+    assert agreement_bound() == 4
+    assert agreement_bound(15.0) == pytest.approx(5.4804, abs=1e-4)
+    for degrees in (1.0, 3.0, 15.0, 17.7, 1e3, 1e12):
+        assert 2 * scipy.stats.t.sf(agreement_bound(degrees), degrees) == pytest.approx(tails)
+    row = compare("s", "q", Measured(1.5, 0.1, 15), (1.0, 0.0, "exact"))
+    assert row.degrees == pytest.approx(15)
+    assert row.agrees  # five errors
+    assert not compare("s", "q", (1.5, 0.1), (1.0, 0.0, "exact")).agrees
+    assert not compare("s", "q", Measured(1.56, 0.1, 15), (1.0, 0.0, "exact")).agrees
+
+
+def test_only_the_sampled_part_of_a_joint_error_is_uncertain():
+    """Welch and Satterthwaite: half of the variance from 16 orbits has 15 · 4 degrees."""
+    row = compare("s", "q", Measured(1.0, 0.3, 15), (1.0, 0.3, "published"))
+    assert row.degrees == pytest.approx(60)
+    row = compare("s", "q", Measured(1.0, 0.3, 15), (1.0, 0.0, "exact"), systematic=0.3)
+    assert row.degrees == pytest.approx(60)
+    for known in (Measured(1.0, 0.0, 15), Measured(1.0, math.nan, 0), (1.0, 0.3)):
+        assert compare("s", "q", known, (1.0, 0.3, "published")).degrees == math.inf
+
+
+def test_true_numbers_of_few_orbits_miss_as_rarely_as_those_of_many():
+    """Null: 20 000 means of 4 normal numbers. At four errors 2.8 % miss, here 1.3 in all.
+
+    The Poisson probability of more than 9 is below 1e-5.
+    """
+    draws = np.random.default_rng(0).normal(size=(20_000, 4))
+    rows = [compare("s", "q", mean_of(four), (0.0, 0.0, "exact")) for four in draws]
+    assert sum(not row.agrees for row in rows) <= 9
+    assert sum(abs(row.z) > 4 for row in rows) > 400
+
+
+def test_degrees_of_freedom_are_kept_and_their_absence_means_known(tmp_path):
+    rows = [
+        compare("s", "few", Measured(1.5, 0.1, 15), (1.0, 0.0, "exact")),
+        compare("s", "known", (1.1, 0.1), (1.0, 0.0, "exact")),
+    ]
+    toy = Experiment("toy", "", {"a": lambda key, size: rows})
+    run(toy, folder=tmp_path)
+    document = json.loads((tmp_path / "rows.json").read_text())
+    few, known = document["parts"]["a"]
+    assert few["degrees"] == pytest.approx(15)
+    assert "degrees" not in known
+    assert kept_results(tmp_path, document["settings"])[0]["a"] == rows
+    page = (tmp_path / "README.md").read_text()
+    assert "within four joint standard errors, or, where an error is from few samples" in page
+    assert "| +5.0 (of 5.5) |" in page
+    assert "| +1.0 |" in page
+
+
+def test_exponents_that_16_orbits_cannot_tell_from_zero_are_not_counted():
+    """Five errors from zero is not surely positive, six is."""
+    scatter = np.linspace(-1, 1, 16)
+    scatter /= scatter.std(ddof=1) / 4  # a standard error of 1
+
+    def counted(*means):
+        spectra = Estimate(np.array(means) + scatter[:, None], None, None, None, None)
+        return tuple(map(float, _count_positive(spectra, 0)[:2]))
+
+    assert counted(6.0, 6.0, -6.0) == (2.0, 0.0)
+    assert counted(6.0, 5.0, -6.0) == (1.5, 0.5)
+    assert averaged(scatter).degrees == 15
 
 
 def test_rows_of_single_precision_are_written(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fracjax.reproduce import twofactor_pictures
-from fracjax.reproduce.rows import Findings
+from fracjax.reproduce.rows import Findings, compared
 from fracjax.reproduce.twofactor import PARTS
 from fracjax.systems.training_maps.phases import Phase
 
@@ -21,11 +21,6 @@ FIGURES = {
     "mini-batches: escape",
     "edge of stability",
 }
-
-
-def compared(found):
-    rows = found.rows if isinstance(found, Findings) else found
-    return [row for row in rows if not math.isnan(row.reference)]
 
 
 def test_thresholds_agree_with_their_closed_forms():

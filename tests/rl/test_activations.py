@@ -8,8 +8,9 @@ from flax import linen
 
 from fracjax.learning.interventions.layers import sequential_layers
 from fracjax.learning.interventions.redo import recycle_dormant
-from fracjax.rl.activations import capture_activations
+from fracjax.rl.activations import capture_activations, policy_activations
 from fracjax.rl.feature_networks import FeatureNetwork
+from fracjax.rl.networks import Normalizer, PolicyNetwork
 
 KEY = jax.random.key(0)
 
@@ -113,3 +114,23 @@ def test_norms_of_the_feature_network():
 def test_bad_settings_are_named(case, settings, name):
     with pytest.raises(ValueError, match=f"`{name}`"):
         capture_activations(*case, **settings)
+
+
+def test_hidden_units_of_a_policy_are_those_that_it_acts_by(x64):
+    """The last layer on them gives the policy's outputs; all is in the parameters' dtype."""
+    network = PolicyNetwork(3, 2, (5, 4), "tanh", observation_clip=1.5)
+    params = network.init(KEY)
+    normalizer = Normalizer(jnp.array([0.1, -0.2, 0.3]), jnp.array([0.5, 0.1, 2.0]))
+    assert normalizer.mean.dtype == jnp.float64
+    observations = jax.random.normal(jax.random.key(2), (7, 3), jnp.float32)
+    assert (jnp.abs((observations - normalizer.mean) / normalizer.std) > 1.5).any()
+    hidden = policy_activations(network, params, normalizer, observations)
+    assert {name: value.shape for name, value in hidden.items()} == {
+        "hidden_0": (7, 5),
+        "hidden_1": (7, 4),
+    }
+    assert {value.dtype for value in hidden.values()} == {jnp.dtype("float32")}
+    head = params["params"]["hidden_2"]
+    outputs = hidden["hidden_1"] @ head["kernel"] + head["bias"]
+    expected = jax.vmap(lambda one: network.logits(params, normalizer, one))(observations)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)

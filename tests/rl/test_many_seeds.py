@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fracjax import Status
-from fracjax.rl import classic, many_seeds, rejax_training, rollouts
+from fracjax.rl import classic, many_seeds, rejax_training, rollouts, training
 from fracjax.rl.environment import Environment, Transition
 
 KEY = jax.random.PRNGKey(3)
@@ -193,6 +193,24 @@ def test_brax_trains_seed_by_seed(tmp_path):
     assert (found.returns.low[:, -1] > found.returns.high[:, 0]).all()
     assert found.network.head == "tanh_normal"
     assert not np.array_equal(found.state_returns[0, 0], found.state_returns[1, 0])
+
+
+def test_a_run_whose_settings_json_spells_otherwise_is_the_same_run(tmp_path, monkeypatch):
+    """A tuple comes back as a list."""
+
+    class Trains(Exception):
+        pass
+
+    def begin(*_, **__):
+        raise Trains
+
+    monkeypatch.setattr(training, "train", begin)
+    arguments = {**SMALL, "library": "brax", "folder": tmp_path}
+    for _ in range(2):
+        with pytest.raises(Trains):
+            many_seeds.train_seeds(point(), settings={"hidden": (8, 4)}, **arguments)
+    with pytest.raises(ValueError, match=r"another run.*\[8, 4\]"):
+        many_seeds.train_seeds(point(), settings={"hidden": (8, 5)}, **arguments)
 
 
 def test_mistakes_are_named(monkeypatch):

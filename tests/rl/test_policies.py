@@ -245,14 +245,14 @@ def brax_files(tmp_path):
 @pytest.mark.brax
 def test_brax_files_give_the_same_policy(brax_files):
     policy, pickled, folder = brax_files
-    latest = checkpoints.load(folder)
-    trusted = checkpoints.load(pickled, trust=True, activation="elu")
+    latest = checkpoints.load_policy(folder)
+    trusted = checkpoints.load_policy(pickled, trust=True, activation="elu")
     assert latest.info.training == {"algorithm": "ppo", "steps": 2000}
-    for loaded in (latest, trusted, checkpoints.load(folder / "000000002000")):
+    for loaded in (latest, trusted, checkpoints.load_policy(folder / "000000002000")):
         assert loaded.network == dataclasses.replace(policy.network)
         chex.assert_trees_all_equal(loaded.params, policy.params)
         chex.assert_trees_all_equal(loaded.normalizer, policy.normalizer)
-    earlier = checkpoints.load(folder / "000000000100")
+    earlier = checkpoints.load_policy(folder / "000000000100")
     np.testing.assert_array_equal(earlier.act(earlier.params, OBSERVATION), 0)
 
 
@@ -270,7 +270,7 @@ def test_every_layout_of_orbax_is_read(brax_files, tmp_path, use_ocdbt, use_zarr
     config = folder / "000000002000" / "ppo_network_config.json"
     (other / config.name).write_text(config.read_text())
     assert (other / "manifest.ocdbt").exists() == use_ocdbt
-    chex.assert_trees_all_equal(checkpoints.load(other).params, policy.params)
+    chex.assert_trees_all_equal(checkpoints.load_policy(other).params, policy.params)
 
 
 @pytest.mark.brax
@@ -287,7 +287,7 @@ def test_a_checkpoint_of_brax_sac_is_read(tmp_path):
     statistics = brax_parameters(policy, brax_networks()[1])[0]
     config = checkpoint.network_config(6, 2, True, factory)
     checkpoint.save(tmp_path, 77, (statistics, policy.params), config)
-    loaded = checkpoints.load(tmp_path)
+    loaded = checkpoints.load_policy(tmp_path)
     assert loaded.network == policy.network
     assert loaded.info.training == {"algorithm": "sac", "steps": 77}
     chex.assert_trees_all_equal(loaded.params, policy.params)
@@ -302,12 +302,12 @@ def test_a_damaged_brax_checkpoint_is_refused_or_read_right(brax_files):
         content = file.read_bytes()
         file.write_bytes(content[: len(content) // 3])
         try:
-            chex.assert_trees_all_equal(checkpoints.load(latest).params, policy.params)
+            chex.assert_trees_all_equal(checkpoints.load_policy(latest).params, policy.params)
         except checkpoints.PolicyFileError:
             refused.add(file.name)
         file.write_bytes(content)
     assert {"ppo_network_config.json", "_METADATA", "manifest.ocdbt"} <= refused
-    chex.assert_trees_all_equal(checkpoints.load(latest).params, policy.params)
+    chex.assert_trees_all_equal(checkpoints.load_policy(latest).params, policy.params)
 
 
 @pytest.mark.brax
@@ -318,7 +318,7 @@ def test_other_distributions_are_refused(brax_files):
     stated["network_factory_kwargs"]["distribution_type"] = "normal"
     config.write_text(json.dumps(stated))
     with pytest.raises(ValueError, match="distribution `normal`"):
-        checkpoints.load(folder)
+        checkpoints.load_policy(folder)
 
 
 # --- pickles ------------------------------------------------------------------------------
@@ -338,7 +338,7 @@ class Malice:
 def test_a_pickle_needs_trust_and_the_message_names_the_safe_ways(brax_files):
     _, pickled, _ = brax_files
     with pytest.raises(ValueError, match=r"fracjax train.*save_checkpoint_path.*--trust") as error:
-        checkpoints.load(pickled)
+        checkpoints.load_policy(pickled)
     assert "\n" not in str(error.value)
 
 
@@ -360,7 +360,7 @@ def test_a_malicious_pickle_never_runs(tmp_path, protocol, trust):
         file = tmp_path / "attack.pkl"
         file.write_bytes(pickle.dumps((attack, {"params": {}}), protocol=protocol))
         with pytest.raises(checkpoints.PolicyFileError):
-            checkpoints.load(file, trust=trust)
+            checkpoints.load_policy(file, trust=trust)
         assert not mark.exists()
 
 
@@ -373,10 +373,10 @@ def test_a_trusted_pickle_of_numpy_arrays_loads(tmp_path, protocol):
     )
     file = tmp_path / "params.pkl"
     file.write_bytes(pickle.dumps(stored, protocol=protocol))
-    loaded = checkpoints.load(file, trust=True)
+    loaded = checkpoints.load_policy(file, trust=True)
     assert loaded.network == policy.network
     chex.assert_trees_all_equal(loaded.params, policy.params)
-    plain = checkpoints.load(file, trust=True, normalize=False, activation="tanh")
+    plain = checkpoints.load_policy(file, trust=True, normalize=False, activation="tanh")
     assert plain.normalizer is None
     assert plain.network.activation == "tanh"
 
@@ -388,13 +388,13 @@ def test_a_trusted_pickle_of_numpy_arrays_loads(tmp_path, protocol):
 def saved(request, tmp_path):
     policy = make_policy(layer_norm=True)
     path = tmp_path / f"policy.{request.param}"
-    checkpoints.save(policy, path)
+    checkpoints.save_policy(policy, path)
     return policy, path
 
 
 def test_a_saved_policy_comes_back_exactly(saved):
     policy, path = saved
-    loaded = checkpoints.load(path, environment=environment("acrobot", 6, 2))
+    loaded = checkpoints.load_policy(path, environment=environment("acrobot", 6, 2))
     assert loaded.network == policy.network
     chex.assert_trees_all_equal(loaded.params, policy.params)
     chex.assert_trees_all_equal(loaded.normalizer, policy.normalizer)
@@ -404,7 +404,7 @@ def test_a_saved_policy_comes_back_exactly(saved):
 def test_equal_policies_are_equal_files(saved):
     policy, path = saved
     content = path.read_bytes()
-    checkpoints.save(policy, path)
+    checkpoints.save_policy(policy, path)
     assert path.read_bytes() == content
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
@@ -412,10 +412,10 @@ def test_equal_policies_are_equal_files(saved):
 def test_float64_survives_where_jax_holds_it(saved):
     _, path = saved
     with jax.enable_x64(True):
-        policy = checkpoints.load(path).astype("float64")
-        checkpoints.save(policy, path)
-        chex.assert_trees_all_equal(checkpoints.load(path).params, policy.params)
-    leaves = jax.tree.leaves(checkpoints.load(path).params)
+        policy = checkpoints.load_policy(path).astype("float64")
+        checkpoints.save_policy(policy, path)
+        chex.assert_trees_all_equal(checkpoints.load_policy(path).params, policy.params)
+    leaves = jax.tree.leaves(checkpoints.load_policy(path).params)
     assert {str(leaf.dtype) for leaf in leaves} == {"float32"}
 
 
@@ -426,7 +426,7 @@ def test_every_truncation_is_a_one_line_value_error(saved, tmp_path):
     for length in range(0, len(content), 5):
         damaged.write_bytes(content[:length])
         with pytest.raises(checkpoints.PolicyFileError) as error:
-            checkpoints.load(damaged)
+            checkpoints.load_policy(damaged)
         assert "\n" not in str(error.value)
 
 
@@ -441,7 +441,7 @@ def test_changed_bytes_never_raise_anything_else(saved, tmp_path):
         changed[position] ^= int(noise.integers(1, 256))
         damaged.write_bytes(changed)
         try:
-            loaded = checkpoints.load(damaged)
+            loaded = checkpoints.load_policy(damaged)
         except checkpoints.PolicyFileError:
             failures += 1
         else:
@@ -452,7 +452,7 @@ def test_changed_bytes_never_raise_anything_else(saved, tmp_path):
 
 def test_flax_opens_the_msgpack(tmp_path):
     policy = make_policy()
-    checkpoints.save(policy, tmp_path / "policy.msgpack")
+    checkpoints.save_policy(policy, tmp_path / "policy.msgpack")
     stored = serialization.msgpack_restore((tmp_path / "policy.msgpack").read_bytes())
     kernel = policy.params["params"]["hidden_0"]["kernel"]
     np.testing.assert_array_equal(stored["arrays"]["layer_0/kernel"], kernel)
@@ -465,13 +465,13 @@ def test_an_object_array_in_a_msgpack_is_refused(tmp_path):
     content = msgpack.packb({"metadata": metadata, "arrays": {"layer_0/kernel": forged}})
     (tmp_path / "forged.msgpack").write_bytes(content)
     with pytest.raises(ValueError, match="type object"):
-        checkpoints.load(tmp_path / "forged.msgpack")
+        checkpoints.load_policy(tmp_path / "forged.msgpack")
 
 
 def test_an_object_array_in_an_npz_is_refused(tmp_path):
     np.savez(tmp_path / "forged.npz", np.array([{}], dtype=object))
     with pytest.raises(checkpoints.PolicyFileError):
-        checkpoints.load(tmp_path / "forged.npz")
+        checkpoints.load_policy(tmp_path / "forged.npz")
 
 
 def test_a_wrong_environment_is_named_with_its_sizes(saved):
@@ -479,22 +479,22 @@ def test_a_wrong_environment_is_named_with_its_sizes(saved):
     with pytest.raises(
         ValueError, match="has 6 observations and 2 actions, but `reacher` needs 11 and 2"
     ):
-        checkpoints.load(path, environment=environment("reacher", 11, 2))
+        checkpoints.load_policy(path, environment=environment("reacher", 11, 2))
 
 
 def test_what_is_not_a_policy_file_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"none\.npz` does not exist"):
-        checkpoints.load(tmp_path / "none.npz")
+        checkpoints.load_policy(tmp_path / "none.npz")
     with pytest.raises(ValueError, match="folder without ppo_network_config"):
-        checkpoints.load(tmp_path)
+        checkpoints.load_policy(tmp_path)
     (tmp_path / "policy.txt").write_text("hello")
     with pytest.raises(ValueError, match=r"unknown kind `\.txt`"):
-        checkpoints.load(tmp_path / "policy.txt")
+        checkpoints.load_policy(tmp_path / "policy.txt")
     with pytest.raises(ValueError, match="must end in"):
-        checkpoints.save(make_policy(), tmp_path / "policy.pkl")
+        checkpoints.save_policy(make_policy(), tmp_path / "policy.pkl")
     (tmp_path / "text.npz").write_text("hello")
     with pytest.raises(ValueError, match="not an npz archive"):
-        checkpoints.load(tmp_path / "text.npz")
+        checkpoints.load_policy(tmp_path / "text.npz")
 
 
 def _rewrite(path, change):
@@ -528,17 +528,17 @@ def _rewrite(path, change):
 )
 def test_inconsistent_contents_are_named(tmp_path, change, message):
     path = tmp_path / "policy.npz"
-    checkpoints.save(make_policy(), path)
+    checkpoints.save_policy(make_policy(), path)
     _rewrite(path, lambda arrays, header: change(arrays, header))
     with pytest.raises(checkpoints.PolicyFileError, match=message):
-        checkpoints.load(path)
+        checkpoints.load_policy(path)
 
 
 def test_a_file_that_speaks_for_itself_is_not_overruled(saved):
     _, path = saved
-    assert checkpoints.load(path, activation="tanh").network.activation == "tanh"
+    assert checkpoints.load_policy(path, activation="tanh").network.activation == "tanh"
     with pytest.raises(ValueError, match="`activation` 'tanh' by its own account"):
-        checkpoints.load(path, activation="relu")
+        checkpoints.load_policy(path, activation="relu")
 
 
 # --- bare layers --------------------------------------------------------------------------
@@ -558,7 +558,7 @@ def _bare(tmp_path, outputs, transpose=False, names=("w0", "b0", "w1", "b1")):
 
 def test_bare_layers_make_a_deterministic_policy(tmp_path):
     (w0, b0, w1, b1), path = _bare(tmp_path, 2)
-    policy = checkpoints.load(path, squash="clip", activation="relu")
+    policy = checkpoints.load_policy(path, squash="clip", activation="relu")
     outputs = np.maximum(np.asarray(OBSERVATION) @ w0 + b0, 0) @ w1 + b1
     action = policy.act(policy.params, OBSERVATION)
     np.testing.assert_allclose(action, np.clip(outputs, -1, 1), rtol=1e-5)
@@ -566,33 +566,33 @@ def test_bare_layers_make_a_deterministic_policy(tmp_path):
 
 def test_bare_layers_with_two_outputs_per_action_are_mean_and_scale(tmp_path):
     _, path = _bare(tmp_path, 4)
-    assert checkpoints.load(path).action_size == 4
-    policy = checkpoints.load(path, environment=environment("acrobot", 6, 2))
+    assert checkpoints.load_policy(path).action_size == 4
+    policy = checkpoints.load_policy(path, environment=environment("acrobot", 6, 2))
     assert (policy.network.head, policy.action_size) == ("tanh_normal", 2)
 
 
 def test_torch_weights_are_turned_and_others_are_not(tmp_path):
     names = ("net.0.weight", "net.0.bias", "net.2.weight", "net.2.bias")
     (w0, *_), path = _bare(tmp_path, 2, transpose=True, names=names)
-    policy = checkpoints.load(path)
+    policy = checkpoints.load_policy(path)
     np.testing.assert_array_equal(policy.params["params"]["hidden_0"]["kernel"], w0)
     _, path = _bare(tmp_path, 2, transpose=True)
     with pytest.raises(ValueError, match="does not chain"):
-        checkpoints.load(path)
+        checkpoints.load_policy(path)
 
 
 def test_bare_layers_of_our_names_go_by_their_numbers(tmp_path):
     names = ("layer_1/kernel", "layer_1/bias", "layer_0/kernel", "layer_0/bias")
     w0, b0, w1, b1 = (np.ones((5, 2)), np.ones(2), np.ones((6, 5)), np.ones(5))
     np.savez(tmp_path / "named.npz", **dict(zip(names, (w0, b0, w1, b1), strict=True)))
-    policy = checkpoints.load(tmp_path / "named.npz")
+    policy = checkpoints.load_policy(tmp_path / "named.npz")
     assert (policy.observation_size, policy.network.hidden, policy.action_size) == (6, (5,), 2)
 
 
 def test_bare_layers_need_a_bias_each(tmp_path):
     np.savez(tmp_path / "bare.npz", np.ones((6, 2)))
     with pytest.raises(ValueError, match="one bias per matrix"):
-        checkpoints.load(tmp_path / "bare.npz")
+        checkpoints.load_policy(tmp_path / "bare.npz")
 
 
 # --- shipped ------------------------------------------------------------------------------

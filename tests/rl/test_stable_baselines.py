@@ -17,7 +17,7 @@ import pytest
 from torch_archives import state_dictionary
 
 from fracjax.cli.policies import load_environment_and_policy, parse_bounds
-from fracjax.rl.checkpoints import load, save
+from fracjax.rl.checkpoints import load_policy, save_policy
 from fracjax.rl.observation_statistics import read_statistics
 from fracjax.rl.policies import PolicyFileError, initialize
 
@@ -69,7 +69,7 @@ def test_actions_are_those_of_predict(tmp_path, name, hidden, activation, compre
     """Measured: 2.4e-7 at most."""
     observations, actions = expected(name)
     path = rewrite(DATA / f"{name}.zip", tmp_path / "a.zip", lambda _: None, compression)
-    policy = load(path)
+    policy = load_policy(path)
     np.testing.assert_allclose(acts(policy, observations), actions, atol=1e-5)
     assert policy.network.hidden == hidden
     assert policy.network.activation == activation
@@ -88,11 +88,11 @@ def test_some_actions_of_ppo_are_clipped():
 
 def test_a_loaded_policy_saves_as_one_of_ours(tmp_path):
     observations, actions = expected("sb3_ppo_normalised")
-    policy = load(DATA / "sb3_ppo.zip", statistics=DATA / "vec_normalize.pkl", trust=True)
+    policy = load_policy(DATA / "sb3_ppo.zip", statistics=DATA / "vec_normalize.pkl", trust=True)
     np.testing.assert_allclose(acts(policy, observations), actions, atol=1e-5)
     for suffix in ("npz", "msgpack"):
-        save(policy, tmp_path / f"policy.{suffix}")
-        again = load(tmp_path / f"policy.{suffix}")
+        save_policy(policy, tmp_path / f"policy.{suffix}")
+        again = load_policy(tmp_path / f"policy.{suffix}")
         assert again.network == policy.network
         assert again.network.observation_clip == 1.5
         assert again.info.training == policy.info.training
@@ -122,25 +122,25 @@ def test_serialised_arguments_are_never_opened(tmp_path):
     assert json.dumps(poisoned).count(forged) == 3  # two spaces and the policy's arguments
     path = with_arguments(tmp_path / "a.zip", "sb3_ppo_relu.zip", **poisoned)
     for trust in (False, True):
-        assert load(path, trust=trust).network.activation == "relu"
+        assert load_policy(path, trust=trust).network.activation == "relu"
     assert not mark.exists()
 
 
 def test_the_caller_settles_what_the_file_leaves_open(tmp_path):
-    policy = load(DATA / "sb3_ppo.zip", activation="elu")
+    policy = load_policy(DATA / "sb3_ppo.zip", activation="elu")
     assert policy.network.activation == "elu"
     with pytest.raises(PolicyFileError, match="`activation` 'relu' by its own account"):
-        load(DATA / "sb3_ppo_relu.zip", activation="elu")
+        load_policy(DATA / "sb3_ppo_relu.zip", activation="elu")
     own = {"activation_fn": "<class '__main__.Wave'>"}
     path = with_arguments(tmp_path / "a.zip", policy_kwargs=own)
     with pytest.raises(PolicyFileError, match=r"<class '__main__\.Wave'>`, which is not known"):
-        load(path)
-    assert load(path, activation="relu").network.activation == "relu"
+        load_policy(path)
+    assert load_policy(path, activation="relu").network.activation == "relu"
     exact = {"activation_fn": "<class 'torch.nn.modules.activation.GELU'>"}
     with pytest.raises(PolicyFileError, match=r"GELU.*not known"):
-        load(with_arguments(path, policy_kwargs=exact))
+        load_policy(with_arguments(path, policy_kwargs=exact))
     squashed = with_arguments(path, policy_kwargs={"squash_output": True})
-    assert load(squashed).network.squash == "tanh"
+    assert load_policy(squashed).network.squash == "tanh"
 
 
 @pytest.mark.parametrize(
@@ -157,14 +157,16 @@ def test_boxes_that_cannot_be_read_are_asked_for(tmp_path, low, high, message):
     space = {":type:": "<class 'gymnasium.spaces.box.Box'>", "low": low, "high": high}
     path = with_arguments(tmp_path / "a.zip", action_space=space)
     with pytest.raises(PolicyFileError, match=message):
-        load(path)
+        load_policy(path)
 
 
 def test_boxes_of_several_lines_are_read(tmp_path):
     space = {"low": "[-4.e-01\n -1.5]", "high": "[ 0.4\n  .5 ]"}
     path = with_arguments(tmp_path / "a.zip", action_space=space)
-    assert load(path).info.training["action_bounds"] == [[-0.4, -1.5], [0.4, 0.5]]
-    assert load(with_arguments(path, action_space=None), action_bounds=(-1, 1)).action_size == 2
+    assert load_policy(path).info.training["action_bounds"] == [[-0.4, -1.5], [0.4, 0.5]]
+    assert (
+        load_policy(with_arguments(path, action_space=None), action_bounds=(-1, 1)).action_size == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,7 @@ def test_boxes_of_several_lines_are_read(tmp_path):
 )
 def test_spaces_other_than_vectors_are_named(tmp_path, arguments, message):
     with pytest.raises(PolicyFileError, match=message):
-        load(with_arguments(tmp_path / "a.zip", **arguments))
+        load_policy(with_arguments(tmp_path / "a.zip", **arguments))
 
 
 # --- damage -------------------------------------------------------------------------------
@@ -197,7 +199,7 @@ def test_damaged_zips_raise_one_line(tmp_path):
             changed = changed[: noise.integers(len(content))]
         path.write_bytes(changed)
         try:
-            policy = load(path)
+            policy = load_policy(path)
         except PolicyFileError as error:
             refused += "\n" not in str(error)
         else:
@@ -218,7 +220,7 @@ def test_damaged_zips_raise_one_line(tmp_path):
 def test_wrong_entries_are_named(tmp_path, entry, content, message):
     path = rewrite(DATA / "sb3_ppo.zip", tmp_path / "a.zip", lambda e: e.update({entry: content}))
     with pytest.raises(PolicyFileError, match=message):
-        load(path)
+        load_policy(path)
 
 
 # --- VecNormalize -------------------------------------------------------------------------
@@ -226,7 +228,7 @@ def test_wrong_entries_are_named(tmp_path, entry, content, message):
 
 def test_a_vec_normalize_needs_trust_and_runs_nothing(tmp_path):
     with pytest.raises(PolicyFileError, match=r"is a pickle.*--trust"):
-        load(DATA / "sb3_ppo.zip", statistics=DATA / "vec_normalize.pkl")
+        load_policy(DATA / "sb3_ppo.zip", statistics=DATA / "vec_normalize.pkl")
     mark = tmp_path / "mark"
 
     class Attack:
@@ -235,7 +237,7 @@ def test_a_vec_normalize_needs_trust_and_runs_nothing(tmp_path):
 
     (tmp_path / "attack.pkl").write_bytes(pickle.dumps(Attack()))
     with pytest.raises(PolicyFileError, match=r"`posix\.system`.*nothing was run"):
-        load(DATA / "sb3_ppo.zip", statistics=tmp_path / "attack.pkl", trust=True)
+        load_policy(DATA / "sb3_ppo.zip", statistics=tmp_path / "attack.pkl", trust=True)
     assert not mark.exists()
     content = (DATA / "vec_normalize.pkl").read_bytes()
     noise = np.random.default_rng(0)
@@ -252,15 +254,15 @@ def test_a_vec_normalize_needs_trust_and_runs_nothing(tmp_path):
 
 
 def test_statistics_beside_a_normaliser_are_refused(tmp_path):
-    policy = load(DATA / "sb3_ppo.zip", statistics=DATA / "vec_normalize.pkl", trust=True)
-    save(policy, tmp_path / "policy.npz")
+    policy = load_policy(DATA / "sb3_ppo.zip", statistics=DATA / "vec_normalize.pkl", trust=True)
+    save_policy(policy, tmp_path / "policy.npz")
     with pytest.raises(PolicyFileError, match="holds statistics of observations itself"):
-        load(tmp_path / "policy.npz", statistics=DATA / "vec_normalize.pkl", trust=True)
+        load_policy(tmp_path / "policy.npz", statistics=DATA / "vec_normalize.pkl", trust=True)
     with pytest.raises(PolicyFileError, match="is no file of torch"):
-        load(tmp_path / "policy.npz", action_bounds=(-1, 1))
-    save(initialize(jax.random.key(0), 2, 1), tmp_path / "policy.npz")
+        load_policy(tmp_path / "policy.npz", action_bounds=(-1, 1))
+    save_policy(initialize(jax.random.key(0), 2, 1), tmp_path / "policy.npz")
     with pytest.raises(PolicyFileError, match=r"normalizer/mean"):
-        load(tmp_path / "policy.npz", statistics=DATA / "vec_normalize.pkl", trust=True)
+        load_policy(tmp_path / "policy.npz", statistics=DATA / "vec_normalize.pkl", trust=True)
 
 
 # --- command line -------------------------------------------------------------------------

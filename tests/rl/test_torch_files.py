@@ -17,7 +17,7 @@ import pytest
 from torch_archives import forge, state_dictionary, tensor
 
 from fracjax.rl import archives, observation_statistics, stable_baselines, torch_files
-from fracjax.rl.checkpoints import load
+from fracjax.rl.checkpoints import load_policy
 from fracjax.rl.environment import Environment
 from fracjax.rl.networks import ACTIVATIONS
 from fracjax.rl.policies import PolicyFileError
@@ -102,7 +102,7 @@ def test_torch_activations_are_those_of_the_same_name():
 def test_cleanrl_layouts_act_as_in_torch(name, file, options):
     """Measured: 2.5e-7 at most."""
     observations, actions = expected(name)
-    policy = load(DATA / file, environment=environment(BOX), **options)
+    policy = load_policy(DATA / file, environment=environment(BOX), **options)
     found = acts(policy, observations)
     np.testing.assert_allclose(in_the_box(found), actions, atol=1e-5)
     assert np.abs(found).max() <= 1
@@ -119,7 +119,7 @@ def test_clipped_actions_are_among_those_compared():
 
 def test_a_plain_stack_needs_its_activation_and_its_end():
     observations, actions = expected("sequential")
-    policy = load(DATA / "sequential.pt", activation="silu", squash="tanh")
+    policy = load_policy(DATA / "sequential.pt", activation="silu", squash="tanh")
     np.testing.assert_allclose(acts(policy, observations), actions, atol=1e-5)
     for options, missing in (
         ({}, "`activation` and `squash`"),
@@ -127,43 +127,43 @@ def test_a_plain_stack_needs_its_activation_and_its_end():
         ({"activation": "silu", "squash": "clip"}, "give `action_bounds=\\(low, high\\)`"),
     ):
         with pytest.raises(PolicyFileError, match=missing):
-            load(DATA / "sequential.pt", **options)
+            load_policy(DATA / "sequential.pt", **options)
 
 
 def test_the_box_comes_from_the_caller_the_file_or_the_environment():
     observations, actions = expected("cleanrl_ppo")
-    policy = load(DATA / "cleanrl_ppo.pt", environment=environment(BOX))
+    policy = load_policy(DATA / "cleanrl_ppo.pt", environment=environment(BOX))
     np.testing.assert_allclose(in_the_box(acts(policy, observations)), actions, atol=1e-5)
-    unit = load(DATA / "cleanrl_ppo.pt", action_bounds=(-1, 1))
+    unit = load_policy(DATA / "cleanrl_ppo.pt", action_bounds=(-1, 1))
     assert unit.network == policy.network
     with pytest.raises(PolicyFileError, match="physical units, but says not in which bounds"):
-        load(DATA / "cleanrl_ppo.pt", environment=environment(None))
+        load_policy(DATA / "cleanrl_ppo.pt", environment=environment(None))
     with pytest.raises(PolicyFileError, match=r"between -1 and 1 by `action_bounds`"):
-        load(DATA / "cleanrl_sac.pt", action_bounds=(-1, 1))
+        load_policy(DATA / "cleanrl_sac.pt", action_bounds=(-1, 1))
     with pytest.raises(PolicyFileError, match=r"between -3 and 3 by `drift`"):
-        load(DATA / "cleanrl_sac.pt", environment=environment(((-3.0, -3.0), (3.0, 3.0))))
+        load_policy(DATA / "cleanrl_sac.pt", environment=environment(((-3.0, -3.0), (3.0, 3.0))))
     for wrong in ((1, -1), (-np.inf, np.inf), ((-1, -1, -1), (1, 1, 1))):
         with pytest.raises(PolicyFileError, match="action bounds"):
-            load(DATA / "cleanrl_ppo.pt", action_bounds=wrong)
+            load_policy(DATA / "cleanrl_ppo.pt", action_bounds=wrong)
 
 
 def test_statistics_kept_elsewhere_normalise_and_clip(tmp_path):
     observations, _ = expected("cleanrl_sac")
     mean, variance = np.array([0.5, -1.0, 2.0]), np.array([4.0, 0.25, 1.0])
     np.savez(tmp_path / "statistics.npz", mean=mean, var=variance, clip=0.7)
-    plain = load(DATA / "cleanrl_sac.pt")
-    found = load(DATA / "cleanrl_sac.pt", statistics=tmp_path / "statistics.npz")
+    plain = load_policy(DATA / "cleanrl_sac.pt")
+    found = load_policy(DATA / "cleanrl_sac.pt", statistics=tmp_path / "statistics.npz")
     normalised = np.clip((observations - mean) / np.sqrt(variance + 1e-8), -0.7, 0.7)
     assert (np.abs(normalised) == 0.7).mean() > 0.3
     np.testing.assert_allclose(acts(found, observations), acts(plain, normalised), atol=1e-6)
     direct = observation_statistics.ObservationStatistics(mean, variance, clip=None)
-    unclipped = load(DATA / "cleanrl_sac.pt", statistics=direct)
+    unclipped = load_policy(DATA / "cleanrl_sac.pt", statistics=direct)
     assert unclipped.network.observation_clip is None
     np.savez(tmp_path / "statistics.npz", mean=mean)
     with pytest.raises(PolicyFileError, match="must hold `mean` and `variance`, but holds 'mean'"):
-        load(DATA / "cleanrl_sac.pt", statistics=tmp_path / "statistics.npz")
+        load_policy(DATA / "cleanrl_sac.pt", statistics=tmp_path / "statistics.npz")
     with pytest.raises(PolicyFileError, match="does not exist"):
-        load(DATA / "cleanrl_sac.pt", statistics=tmp_path / "none.npz")
+        load_policy(DATA / "cleanrl_sac.pt", statistics=tmp_path / "none.npz")
 
 
 # --- state dictionaries of many makes -----------------------------------------------------
@@ -185,7 +185,7 @@ def test_layers_go_by_their_numbers_and_wrappers_are_dropped(tmp_path):
     tensors = stack("_orig_mod.actor_mean.", SIZES, (2, 10, 12))
     shuffled = dict(sorted(tensors.items()))  # 10 and 12 before 2
     path = state_dictionary(tmp_path / "a.pt", shuffled)
-    policy = load(path, action_bounds=(-1, 1))
+    policy = load_policy(path, action_bounds=(-1, 1))
     assert policy.network.hidden == (5, 4)
     for index, number in enumerate((2, 10, 12)):
         kernel = policy.params["params"][f"hidden_{index}"]["kernel"]
@@ -197,16 +197,16 @@ def test_a_prefix_chooses_among_networks(tmp_path):
     actor, critic = stack("pi.", SIZES, (0, 2, 4)), stack("vf.", (*SIZES[:2], (4, 1)), (0, 2, 4))
     path = state_dictionary(tmp_path / "a.pt", actor | critic)
     with pytest.raises(PolicyFileError, match=r"`pi\.0\.weight` \(5, 3\).*`prefix` chooses"):
-        load(path, activation="relu", squash="tanh")
-    policy = load(path, activation="relu", squash="tanh", prefix="pi")
+        load_policy(path, activation="relu", squash="tanh")
+    policy = load_policy(path, activation="relu", squash="tanh", prefix="pi")
     assert policy.network.layer_sizes == (5, 4, 2)
     with pytest.raises(PolicyFileError, match="no tensor whose name begins with `q`"):
-        load(path, prefix="q")
+        load_policy(path, prefix="q")
     two = stack("left.actor_mean.", SIZES, "024") | stack("right.actor_mean.", SIZES, "024")
     with pytest.raises(PolicyFileError, match=r"several actors.*'left\.', 'right\.'"):
-        load(state_dictionary(path, two))
+        load_policy(state_dictionary(path, two))
     slow = stack("actor.actor_mean.", SIZES, "024") | stack("target.actor_mean.", SIZES, "024")
-    assert load(state_dictionary(path, slow), action_bounds=(-1, 1)).action_size == 2
+    assert load_policy(state_dictionary(path, slow), action_bounds=(-1, 1)).action_size == 2
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_a_prefix_chooses_among_networks(tmp_path):
 def test_what_is_more_than_dense_layers_is_named(tmp_path, change, message):
     path = state_dictionary(tmp_path / "a.pt", stack("actor_mean.", SIZES, (0, 2, 4)) | change)
     with pytest.raises(PolicyFileError, match=message):
-        load(path, action_bounds=(-1, 1))
+        load_policy(path, action_bounds=(-1, 1))
 
 
 def test_files_of_unknown_content_say_what_was_found(tmp_path):
@@ -233,12 +233,12 @@ def test_files_of_unknown_content_say_what_was_found(tmp_path):
         (b"(dVx\n" + tensor(0, 1, 0, (1,), (1,)) + b"s.", r"has `x` \(1,\)"),
     ):
         with pytest.raises(PolicyFileError, match=message) as error:
-            load(forge(tmp_path / "a.pt", content, [[1.0]]))
+            load_policy(forge(tmp_path / "a.pt", content, [[1.0]]))
         assert "\n" not in str(error.value)
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         archive.writestr("word/document.xml", "")
     with pytest.raises(PolicyFileError, match=r"zip archive with `word/document\.xml`"):
-        load(tmp_path / "b.zip")
+        load_policy(tmp_path / "b.zip")
 
 
 # --- files that must not be run, nor crash, nor fill the memory ---------------------------
@@ -246,16 +246,16 @@ def test_files_of_unknown_content_say_what_was_found(tmp_path):
 
 def test_old_formats_and_whole_modules_are_named():
     with pytest.raises(PolicyFileError, match=r"legacy format.*torch\.save"):
-        load(DATA / "legacy.pt")
+        load_policy(DATA / "legacy.pt")
     wanted = r"asks for `torch\.nn\.modules\.linear\.Linear`.*nothing was run.*state_dict"
     with pytest.raises(PolicyFileError, match=wanted):
-        load(DATA / "module.pt")
+        load_policy(DATA / "module.pt")
 
 
 def test_torchscript_is_named(tmp_path):
     path = forge(tmp_path / "a.pt", b"N.", **{"archive/constants.pkl": b"N."})
     with pytest.raises(PolicyFileError, match="TorchScript"):
-        load(path)
+        load_policy(path)
 
 
 @pytest.mark.parametrize("trust", [False, True])
@@ -270,7 +270,7 @@ def test_no_pickle_inside_is_run(tmp_path, protocol, trust):
     program = pickle.dumps({"actor_mean.0.weight": Attack()}, protocol=protocol)
     path = forge(tmp_path / "attack.pt", program)
     with pytest.raises(PolicyFileError, match=r"asks for `(posix|nt)\.system`.*nothing was run"):
-        load(path, trust=trust)
+        load_policy(path, trust=trust)
     assert not mark.exists()
 
 
@@ -313,7 +313,7 @@ def _deep(levels):
 def test_forged_programs_are_refused_in_one_line(tmp_path, program, message):
     path = forge(tmp_path / "forged.pt", program, [np.arange(6.0)])
     with pytest.raises(PolicyFileError, match=message) as error:
-        load(path)
+        load_policy(path)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 500
 
@@ -322,33 +322,33 @@ def test_memory_slots_cost_nothing(tmp_path):
     """Python's own unpickler takes 64 GB for this one."""
     path = forge(tmp_path / "forged.pt", b"}r\xfe\xff\xff\xff.")
     with pytest.raises(PolicyFileError, match="holds no tensor"):
-        load(path)
+        load_policy(path)
 
 
 def test_archives_that_lie_are_refused(tmp_path, monkeypatch):
     for name in ("../../evil", "/etc/evil", "..\\evil", "C:evil"):
         with pytest.raises(PolicyFileError, match="leads out of it"):
-            load(forge(tmp_path / "a.pt", b"N.", **{name: b""}))
+            load_policy(forge(tmp_path / "a.pt", b"N.", **{name: b""}))
     path = tmp_path / "twice.pt"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a/data.pkl", b"N.")
         with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("a/data.pkl", b"}.")
     with pytest.raises(PolicyFileError, match="not what it counts"):
-        load(path)
+        load_policy(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a/data.pkl", b"N.")
         archive.writestr("b/data.pkl", b"N.")
     with pytest.raises(PolicyFileError, match="2 entries"):
-        load(path)
+        load_policy(path)
     with pytest.raises(PolicyFileError, match="byte order"):
-        load(forge(path, b"N.", **{"archive/byteorder": b"middle"}))
+        load_policy(forge(path, b"N.", **{"archive/byteorder": b"middle"}))
     monkeypatch.setattr(archives, "MOST_BYTES", 2**20)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", b"N." + bytes(2**21))
     assert path.stat().st_size < 5_000
     with pytest.raises(PolicyFileError, match="too large for a policy"):
-        load(path)
+        load_policy(path)
 
 
 def test_big_endian_files_are_turned(tmp_path):

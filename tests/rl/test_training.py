@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from pathlib import Path
 
 import chex
@@ -90,7 +91,7 @@ def trained_by_brax(tmp_path_factory):
 @pytest.mark.parametrize(("name", "trust"), [("checkpoints", False), ("params", True)])
 def test_what_brax_trained_and_saved_acts_the_same_here(trained_by_brax, name, trust):
     make_policy, params, folder = trained_by_brax
-    policy = checkpoints.load(folder / name, trust=trust)
+    policy = checkpoints.load_policy(folder / name, trust=trust)
     assert not np.allclose(params[0].mean, 0)  # the statistics have seen data
     for seed in range(5):
         key = jax.random.PRNGKey(seed)
@@ -174,8 +175,8 @@ def test_a_policy_knows_how_it_was_trained(trained_pendulum, tmp_path):
     assert summary["return"] == reports[-1].episode_return
     assert summary["settings"]["discount"] == 0.9
     assert (summary["updates"], summary["updates_per_report"]) == (6, 2)
-    checkpoints.save(policy, tmp_path / "policy.npz")
-    assert checkpoints.load(tmp_path / "policy.npz").info.training == summary
+    checkpoints.save_policy(policy, tmp_path / "policy.npz")
+    assert checkpoints.load_policy(tmp_path / "policy.npz").info.training == summary
 
 
 @pytest.mark.brax
@@ -373,6 +374,12 @@ def test_brax_evaluates_as_before_outside_the_block():
             "`min_replay_size` must lie between",
         ),
         ({"num_envs": 7}, "`num_envs` must divide 16"),
+        ({"num_envs": 0}, "`num_envs` must be positive"),
+        ({"settings": dataclasses.replace(TINY, unroll_length=0)}, "`unroll_length` must be"),
+        (
+            {"algorithm": "sac", "settings": SMALL_SAC, "num_envs": 0},
+            "`num_envs` must be positive",
+        ),
         ({"num_timesteps": 0}, "`num_timesteps` must be positive"),
         ({"discount": 1.0}, "`discount`"),
         ({"activation": "swoosh"}, "`activation`"),
@@ -437,7 +444,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError
 
-    monkeypatch.setattr(checkpoints.os, "replace", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError):  # noqa: PT011 (any failure of the disk)
         record.on_params(80, None, parameters(2.0))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["000001.npz", "resume.npz"]
@@ -450,6 +457,16 @@ def test_an_unfinished_write_is_not_part_of_the_path(tmp_path):
     (tmp_path / ".000002.npz.partial").write_bytes(b"PK")
     steps, _ = training.read_path(tmp_path)
     np.testing.assert_array_equal(steps, [80])
+
+
+def test_a_path_of_more_than_a_million_updates_is_in_order(tmp_path):
+    record = recorder(tmp_path)
+    for steps in (999_999 * 80, 1_000_000 * 80):
+        record.on_params(steps, None, parameters(float(steps)))
+    assert (tmp_path / "1000000.npz").exists()
+    steps, path = training.read_path(tmp_path)
+    np.testing.assert_array_equal(steps, [999_999 * 80, 1_000_000 * 80])
+    assert (np.diff(jax.tree.leaves(path)[0], axis=0) > 0).all()
 
 
 def test_paths_are_not_mixed_and_not_made_up(tmp_path):

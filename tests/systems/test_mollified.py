@@ -45,9 +45,11 @@ def test_a_map_that_forgets_has_the_mean_of_a_wrapped_gaussian(x64):
     assert float(found) == pytest.approx(exact, rel=1e-6)
 
 
-def test_noise_must_be_positive():
+def test_settings_out_of_range_are_named():
     with pytest.raises(ValueError, match="Argument `noise_scale` must"):
         mollified_return(maps.tent(1.9), DISCOUNT, 0.0)
+    with pytest.raises(ValueError, match="Argument `discount` must"):
+        mollified_return(maps.tent(1.9), 1.0, 0.1)
 
 
 def noiseless_exponent(scales):

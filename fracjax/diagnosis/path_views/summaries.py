@@ -7,6 +7,7 @@ import numpy as np
 
 from fracjax._types import Estimate, Status
 from fracjax.diagnosis.path_views.views import Diffusion, PathView
+from fracjax.diagnosis.plain_numbers import plain_estimate, plain_number, plain_numbers
 from fracjax.learning.policy_paths.analysis import PolicyPath
 from fracjax.learning.policy_paths.walks import coordinate_detour_median
 
@@ -25,7 +26,7 @@ def summarise_path(view: PathView) -> dict[str, Any]:
         "parameters": sum(leaf.size for leaf in path.layout.leaves),
         "projected": path.projected,
         "seeds": view.seeds,
-        "metrics": {name: _number(last_finite(kept)) for name, kept in path.metrics.items()},
+        "metrics": {name: plain_number(last_finite(kept)) for name, kept in path.metrics.items()},
         "decomposed_snapshots": view.num_decomposed,
         "steps_between": view.spacing,
         "layers": {
@@ -47,13 +48,13 @@ def _layer(found: PolicyPath, *, projected: bool) -> dict[str, Any]:
     if not projected:
         steps = float(found.changes.effective_steps)
         changes = {
-            "accumulated": _number(np.mean(found.changes.accumulated)),
-            "final": _number(np.mean(found.changes.final)),
-            "detour_median": _number(found.changes.detour_median),
-            "detour_median_of_a_walk": _number(
+            "accumulated": plain_number(np.mean(found.changes.accumulated)),
+            "final": plain_number(np.mean(found.changes.final)),
+            "detour_median": plain_number(found.changes.detour_median),
+            "detour_median_of_a_walk": plain_number(
                 coordinate_detour_median(steps) if steps > 1 else math.nan
             ),
-            "gini": _number(found.changes.gini),
+            "gini": plain_number(found.changes.gini),
         }
     band = found.null.dimensionality
     return {
@@ -64,16 +65,20 @@ def _layer(found: PolicyPath, *, projected: bool) -> dict[str, Any]:
         "dimensionality": [
             {
                 "share": share,
-                "directions": _number(value),
-                "null_low": _number(low),
-                "null_high": _number(high),
+                "directions": plain_number(value),
+                "null_low": plain_number(low),
+                "null_high": plain_number(high),
             }
             for share, value, low, high in zip(
                 found.svd.shares, found.svd.dimensionality, band.low, band.high, strict=True
             )
         ],
         "detours_of_directions": [
-            {"detour": _number(value), "null_low": _number(low), "null_high": _number(high)}
+            {
+                "detour": plain_number(value),
+                "null_low": plain_number(low),
+                "null_high": plain_number(high),
+            }
             for value, low, high in zip(
                 found.svd.detour, found.null.detour.low, found.null.detour.high, strict=True
             )
@@ -86,7 +91,7 @@ def _diffusion(found: Diffusion) -> dict[str, Any]:
     if found.segment_exponents is not None:
         parts = found.segment_exponents
         segments = [
-            {"waiting_time": int(step), **_estimate(Estimate(*entries))}
+            {"waiting_time": int(step), **plain_estimate(Estimate(*entries))}
             for step, *entries in zip(
                 found.waiting_times,
                 parts.value,
@@ -98,20 +103,9 @@ def _diffusion(found: Diffusion) -> dict[str, Any]:
             )
         ]
     return {
-        "exponent": _estimate(found.exponent),
-        "lags": [_number(lag) for lag in found.lags],
-        "mean_squared_displacement": [_number(value) for value in found.displacement],
+        "exponent": plain_estimate(found.exponent),
+        "lags": plain_numbers(found.lags),
+        "mean_squared_displacement": plain_numbers(found.displacement),
         "by_waiting_time": segments,
-        "change": None if found.change is None else _estimate(found.change),
+        "change": None if found.change is None else plain_estimate(found.change),
     }
-
-
-def _estimate(estimate: Estimate) -> dict[str, Any]:
-    names = ("value", "stderr", "low", "high")
-    numbers = {name: _number(getattr(estimate, name)) for name in names}
-    return {**numbers, "status": Status(int(estimate.status)).label}
-
-
-def _number(value: Any) -> float | None:
-    found = float(value)
-    return found if math.isfinite(found) else None

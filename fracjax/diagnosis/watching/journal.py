@@ -165,13 +165,8 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a whole file or nothing."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with safe_files.written_whole(path) as file:
+        file.write(text.encode())
 
 
 def _is_running(process: Any) -> bool:

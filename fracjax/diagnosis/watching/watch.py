@@ -18,7 +18,8 @@ from fracjax.diagnosis.watching.advice import Advice, advise
 from fracjax.diagnosis.watching.alarms import Message, Stretch, messages, stretches
 from fracjax.diagnosis.watching.budget import SIZES, Budget, Pace, Size
 from fracjax.diagnosis.watching.journal import Journal
-from fracjax.diagnosis.watching.measurement import Measurement, key_numbers
+from fracjax.diagnosis.watching.line_returns import key_numbers
+from fracjax.diagnosis.watching.measurement import Measurement
 from fracjax.diagnosis.watching.records import Cost, Record
 from fracjax.rl.environment import Environment
 from fracjax.rl.networks import PolicyNetwork

@@ -13,7 +13,7 @@ from fracjax import tangent
 from fracjax._types import Estimate, Key, Leaf, PyTree, StepFunction
 from fracjax.estimators.chaos.frames import advance_frame, coordinate_vector
 from fracjax.estimators.chaos.orbit_average import time_average
-from fracjax.estimators.settings import check_at_least, check_num_coordinates
+from fracjax.estimators.settings import check_at_least, check_num_coordinates, check_time_step
 from fracjax.tangent import Coordinates
 
 __all__ = ["Alignment", "Motion", "alignment_index", "smaller_alignment_index"]
@@ -111,6 +111,7 @@ def alignment_index(
     """
     check_num_coordinates("num_vectors", num_vectors, state, coordinates, smallest=2)
     check_at_least(num_steps=(num_steps, 16), num_blocks=(num_blocks, 2))
+    check_time_step(dt)
     state = tangent.combine(*tangent.partition(state))
     key = jax.random.key(0) if key is None else key
     frame = tangent.random_frame(key, state, num_vectors, coordinates)

@@ -169,7 +169,8 @@ def covariant_vectors(
         coefficients, following = carry
         end, record = forwards(start)
         reached, here = (coordinate_vector(s[0], coordinates) for s in (end, start))
-        gap = jnp.max(jnp.abs(reached - following)) / jnp.max(jnp.abs(following))
+        size = jnp.max(jnp.abs(following))
+        gap = jnp.max(jnp.abs(reached - following)) / jnp.where(size == 0, 1, size)
         coefficients, results = jax.lax.scan(backwards, coefficients, record, reverse=True)
         return (coefficients, here), (gap, results)
 

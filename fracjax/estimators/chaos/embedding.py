@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.spatial import cKDTree
 
+from fracjax.estimators.settings import check_at_least
+
 __all__ = [
     "choose_delay",
     "choose_dimension",
@@ -30,10 +32,7 @@ def delay_embedding(
         ValueError: If a setting is out of range or the series is too short.
     """
     series = np.asarray(series)
-    for name, value in (("dimension", dimension), ("delay", delay)):
-        if value < 1:
-            msg = f"Argument `{name}` must be at least 1, but is {value}."
-            raise ValueError(msg)
+    check_at_least(dimension=(dimension, 1), delay=(delay, 1))
     count = len(series) - (dimension - 1) * delay
     if count < 1:
         msg = (

@@ -1,8 +1,8 @@
 """Exponents of an ensemble of finite orbits, from recorded growth of their tangents.
 
 Every function takes arrays with the states first, as `jax.vmap` of
-`fracjax.estimators.finite_time.finite_time_growth` records them, and an optional mask of the
-steps that count, because episodes terminate.
+`fracjax.estimators.finite_time_growth` records them, and an optional mask of the steps that
+count, because episodes terminate.
 """
 
 import functools
@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from fracjax._types import Estimate, Status
+from fracjax.estimators.estimates import symmetric_estimate
 from fracjax.estimators.intervals import masked_mean, student_quantile
 
 __all__ = [
@@ -79,8 +80,8 @@ def ensemble_exponent(
         "between": between / dt,
         "within": within / dt,
     }
-    largest = growth.shape[0] + _BLOCKS
-    return _interval(value / dt, stderr / dt, degrees, largest, status, details)
+    quantile = student_quantile(degrees, growth.shape[0] + _BLOCKS).astype(stderr.dtype)
+    return symmetric_estimate(value / dt, stderr / dt, quantile, status, details)
 
 
 def _ratio(
@@ -164,7 +165,8 @@ def second_moment_exponent(
     status = jnp.where(effective < _FEWEST_WINDOWS, Status.NOT_CONVERGED, Status.OK)
     status = jnp.where(number < 2, Status.TOO_FEW_POINTS, status)
     details = {"effective_windows": effective, "num_windows": counts.sum(), "num_groups": number}
-    return _interval(value / dt, stderr / dt, number - 1, len(group), status, details)
+    quantile = student_quantile(number - 1, len(group)).astype(stderr.dtype)
+    return symmetric_estimate(value / dt, stderr / dt, quantile, status, details)
 
 
 @functools.partial(jax.jit, static_argnames=("window", "quantile"))
@@ -303,17 +305,5 @@ def reward_exponent(
     value, stderr, count = masked_mean(slope, usable)
     status = jnp.where(count < 2, Status.TOO_FEW_POINTS, Status.OK)
     details = {"per_state": jnp.where(usable, slope, jnp.nan) / dt, "num_states": count}
-    return _interval(value / dt, stderr / dt, count - 1, growth.shape[0], status, details)
-
-
-def _interval(
-    value: Float[Array, ""],
-    stderr: Float[Array, ""],
-    degrees: Array,
-    largest: int,
-    status: Array,
-    details: dict,
-) -> Estimate:
-    """Build an estimate with a 95 % Student interval."""
-    margin = student_quantile(degrees, largest).astype(value.dtype) * stderr
-    return Estimate(value, stderr, value - margin, value + margin, status, details)
+    quantile = student_quantile(count - 1, growth.shape[0]).astype(stderr.dtype)
+    return symmetric_estimate(value / dt, stderr / dt, quantile, status, details)

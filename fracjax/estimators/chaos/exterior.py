@@ -5,9 +5,9 @@ whose rate is λ_1 + … + λ_k. Products of exterior powers are associative, so
 chain reduces as a tree, without any QR in the loop.
 """
 
+import dataclasses
 import functools
 import itertools
-import math
 from typing import Literal, get_args
 
 import jax
@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fracjax._types import Estimate, Label
-from fracjax.estimators.chaos.orbit_average import average_blocks
+from fracjax.estimators.chaos.orbit_average import FEWEST_RATES, average_blocks
+from fracjax.estimators.settings import check_time_step
 from fracjax.orthonormal import orthonormalize
 
 __all__ = ["spectrum_of_jacobians"]
@@ -45,9 +46,10 @@ def spectrum_of_jacobians(
     Args:
         jacobians: Derivatives of the steps, in time order; entry (i, j) is ∂x'_i/∂x_j.
         dt: Time per step.
-        num_transient: Steps at the start that only turn the frame; rounded up to whole
-            blocks, of which up to three quarters of `num_blocks` are then averaged.
-        num_blocks: Blocks of the standard error.
+        num_transient: At least so many steps at the start only turn the frame.
+        num_blocks: At least so many blocks of equal length stand behind the standard error, if
+            there are as many steps, and fewer than twice as many: what they leave of the steps
+            is added to the transient.
         method: `"auto"` takes `"exterior"` up to 4 dimensions, `"qr"` beyond.
 
     Returns:
@@ -84,6 +86,7 @@ def spectrum_of_jacobians(
             f" {steps - 1}, but are {num_blocks} and {num_transient}."
         )
         raise ValueError(msg)
+    check_time_step(dt)
     length = max((steps - num_transient) // num_blocks, 1)
     blocks = (steps - num_transient) // length
     skipped = steps - blocks * length  # at least the transient
@@ -106,15 +109,14 @@ def _run(
     growth = (_by_exterior_powers if method == "exterior" else _by_frames)(
         chain, blocks, length, skipped
     )
-    average = average_blocks(growth / (length * dt), finite=finite, enough=blocks * length >= 20)
+    enough = blocks * length >= FEWEST_RATES
+    average = average_blocks(growth / (length * dt), finite=finite, enough=enough)
     details = {
         **average.details,
         "num_steps": jnp.asarray(blocks * length),
         "method": Label(method),
     }
-    return Estimate(
-        average.value, average.stderr, average.low, average.high, average.status, details
-    )
+    return dataclasses.replace(average, details=details)
 
 
 def _by_frames(
@@ -143,26 +145,27 @@ def _by_exterior_powers(
     size = chain.shape[1]
     frame = _start(size, chain.dtype)
     sums = []
+
+    def push(vector: Array, product: Array) -> tuple[Array, Array]:
+        vector = _dot(product, vector)
+        norm = jnp.sqrt(jnp.sum(vector**2))
+        return vector / jnp.where(norm > 0, norm, 1), jnp.log(norm)
+
     for order in range(1, size):
         vector = _exterior_power(frame, order)[0]
         if skipped:
             head = _exterior_power(chain[:skipped], order)
             product, _ = _reduce(head[None])
-            vector = _dot(product[0], vector)
-            vector = vector / jnp.linalg.norm(vector)
+            vector, _ = push(vector, product[0])
         powers = _exterior_power(chain[skipped:], order)
         width = powers.shape[-1]
         products, scales = _reduce(powers.reshape(blocks, length, width, width))
-
-        def push(vector: Array, product: Array) -> tuple[Array, Array]:
-            vector = _dot(product, vector)
-            norm = jnp.sqrt(jnp.sum(vector**2))
-            return vector / jnp.where(norm > 0, norm, 1), jnp.log(norm)
-
         _, growth = jax.lax.scan(push, vector, products)
         sums.append(growth + scales)
     volumes = jnp.log(jnp.abs(_determinant(chain[skipped:]))).reshape(blocks, length).sum(axis=1)
-    return jnp.diff(jnp.stack([jnp.zeros_like(volumes), *sums, volumes]), axis=0).T
+    totals = jnp.stack([jnp.zeros_like(volumes), *sums, volumes])
+    # Of a volume that has vanished nothing is left for the directions after it.
+    return jnp.where(jnp.isneginf(totals[:-1]), -jnp.inf, jnp.diff(totals, axis=0)).T
 
 
 def _exterior_power(matrices: Float[Array, "... n n"], order: int) -> Float[Array, "... m m"]:
@@ -194,9 +197,9 @@ def _reduce(
     chain: Float[Array, "b length m m"],
 ) -> tuple[Float[Array, "b m m"], Float[Array, " b"]]:
     """Multiply every block, latest on the left, as (matrix, logarithm of its scale)."""
-    blocks, length, width, _ = chain.shape
+    blocks, _, width, _ = chain.shape
     scale = jnp.zeros(blocks, chain.dtype)
-    for _ in range(max(math.ceil(math.log2(length)), 0)):
+    while chain.shape[1] > 1:
         if chain.shape[1] % 2:
             identity = jnp.broadcast_to(
                 jnp.eye(width, dtype=chain.dtype), (blocks, 1, width, width)

@@ -121,7 +121,8 @@ def _linearised(
     part = 3 * count // 4
     empty = jnp.isnan(weighted[-1]) & ~jnp.isnan(weighted[:part]).any()
     stderr = jnp.where(empty, standard_error(weighted[:part]), standard_error(weighted))
-    quantile = student_quantile(degrees_of_freedom(count), count).astype(value.dtype)
+    degrees = jnp.where(empty, degrees_of_freedom(part), degrees_of_freedom(count))
+    quantile = student_quantile(degrees, count).astype(value.dtype)
     low, high = bounds
     return Estimate(
         value=value,

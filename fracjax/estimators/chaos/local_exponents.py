@@ -12,6 +12,7 @@ from fracjax import tangent
 from fracjax._types import Estimate, Key, Leaf, PyTree, Status, StepFunction
 from fracjax.estimators.chaos.frames import advance_frame, coordinate_vector, frame_rows
 from fracjax.estimators.chaos.graded import graded_product, graded_singular_values
+from fracjax.estimators.estimates import symmetric_estimate
 from fracjax.estimators.intervals import masked_mean, student_quantile
 from fracjax.estimators.settings import (
     check_at_least,
@@ -167,22 +168,16 @@ def _local_exponents(
 ) -> tuple[Array, Array, Array, Array]:
     """Measure the growth of one state's neighbourhood, in nats over the whole time."""
 
-    def refresh(carry: tuple[PyTree, PyTree], length: int) -> tuple[tuple[PyTree, PyTree], Array]:
-        moved, turned, lower = advance_frame(step, *carry, coordinates, length)
+    def interval(carry: tuple[PyTree, PyTree], _: None) -> tuple[tuple[PyTree, PyTree], Array]:
+        moved, turned, lower = advance_frame(step, *carry, coordinates, qr_every)
         return (moved, turned), lower
-
-    def times(carry: tuple[PyTree, PyTree], steps: int) -> tuple[tuple[PyTree, PyTree], Array]:
-        return jax.lax.scan(
-            lambda carry, _: refresh(carry, qr_every), carry, length=steps // qr_every
-        )
 
     start = state, tangent.random_frame(key, state, width, coordinates, lift)
     if num_transient:
-        whole = -(-num_transient // qr_every) * qr_every
-        start, _ = times(start, whole)
+        start, _ = jax.lax.scan(interval, start, length=-(-num_transient // qr_every))
     here = coordinate_vector(start[0], coordinates)
     rows = frame_rows(*start, coordinates)
-    end, lowers = times(start, num_steps)
+    end, lowers = jax.lax.scan(interval, start, length=num_steps // qr_every)
     finite = jnp.all(jnp.isfinite(coordinate_vector(end[0], coordinates)))
     if not stretching:
         return jnp.log(jnp.diagonal(lowers, axis1=1, axis2=2)).sum(axis=0), finite, here, rows
@@ -205,13 +200,11 @@ def _average(value: Float[Array, "points k"], status: Array) -> Estimate:
     """Average over the states without failure, as if they were independent."""
     points = len(value)
     keep = status == Status.OK
-    mean, stderr, count = jax.vmap(masked_mean, in_axes=(1, None), out_axes=(0, 0, None))(
-        value, keep
-    )
-    margin = student_quantile(count - 1, points).astype(value.dtype) * stderr
+    mean, stderr, counts = masked_mean(value, keep[:, None])
+    count = counts[0]
+    quantile = student_quantile(count - 1, points).astype(value.dtype)
     failed = points - count
     code = jnp.where(count > 1, Status.OK, Status.TOO_FEW_POINTS)
     code = jnp.where(failed > _FAILED * points, jnp.max(status), code)
     details = {"num_points": count, "num_failed": failed}
-    status = jnp.broadcast_to(code, mean.shape)
-    return Estimate(mean, stderr, mean - margin, mean + margin, status, details)
+    return symmetric_estimate(mean, stderr, quantile, jnp.broadcast_to(code, mean.shape), details)

@@ -1,5 +1,6 @@
 """Lyapunov exponents of one long orbit: a frame of tangents, re-orthonormalised on the way."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ from jaxtyping import Array, Float
 
 from fracjax import tangent
 from fracjax._types import Estimate, Invariants, Key, Label, PyTree, Status, StepFunction
-from fracjax.estimators.chaos.orbit_average import average_blocks
+from fracjax.estimators.chaos.orbit_average import FEWEST_RATES, average_blocks
 from fracjax.estimators.chaos.orbit_growth import Growth, Plan, Pushing, grow, grow_until
 from fracjax.estimators.chaos.self_checks import spectrum_checks
 from fracjax.estimators.settings import check_at_least, check_num_coordinates, check_time_step
@@ -18,8 +19,6 @@ from fracjax.orthonormal import Method, choose_method
 from fracjax.tangent import Coordinates
 
 __all__ = ["lyapunov_spectrum"]
-
-_FEWEST = 20  # orthonormalisations below which there is no error to speak of
 
 
 def lyapunov_spectrum(
@@ -87,7 +86,7 @@ def lyapunov_spectrum(
             `spectrum_of_jacobians`.
         target_stderr: Stop as soon as the standard error of every exponent, per unit of time,
             is at most this; a number, or one per exponent with `inf` for those that do not
-            matter. Needs `num_steps` of at least `128 · qr_every` or what `num_blocks` is, a
+            matter. `num_steps` must then be at least `num_blocks · qr_every`, and `num_blocks` a
             multiple of 16.
         invariants: What is known of the exponents; fills `details["checks"]`.
 
@@ -160,7 +159,7 @@ def _run(
     frame = tangent.random_frame(key, state, pushing.num_exponents, pushing.coordinates)
     growth = grow(pushing, state, frame, plan)
     rates = growth.blocks / dt
-    enough = plan.blocks * plan.refreshes >= _FEWEST
+    enough = plan.blocks * plan.refreshes >= FEWEST_RATES
     average = average_blocks(rates, finite=growth.finite, enough=enough)
     checkpoints = np.arange(1, plan.blocks + 1)
     trace = jnp.cumsum(rates, axis=0) / checkpoints[:, None].astype(rates.dtype)
@@ -191,15 +190,12 @@ def _run_until(
     part = 3 * plan.blocks // 4
     whole = average_blocks(rates, finite=growth.finite, enough=True)
     some = average_blocks(rates[:part], finite=growth.finite, enough=True)
-    same = {**some.details, "blocks": rates}
-    some = Estimate(some.value, some.stderr, some.low, some.high, some.status, same)
+    some = dataclasses.replace(some, details={**some.details, "blocks": rates})
     filled = stopping.used == plan.blocks
     average = jax.tree.map(lambda a, b: jnp.where(filled, a, b), whole, some)
     missed = (average.status == Status.OK) & ~stopping.reached
     status = jnp.where(missed, Status.NOT_CONVERGED, average.status)
-    average = Estimate(
-        average.value, average.stderr, average.low, average.high, status, average.details
-    )
+    average = dataclasses.replace(average, status=status)
     details = {
         "trace": stopping.trace / dt,
         "trace_stderr": stopping.trace_stderr / dt,
@@ -228,7 +224,7 @@ def _finish(
         "method": Label(pushing.method),
         "checks": spectrum_checks(average, pushing.invariants, volume, available),
     }
-    return Estimate(value, average.stderr, average.low, average.high, average.status, details)
+    return dataclasses.replace(average, details=details)
 
 
 def _hashable(function: Callable) -> Callable:

@@ -10,10 +10,10 @@ from fracjax._types import Estimate, Status
 from fracjax.estimators.chaos.spectral_error import degrees_of_freedom, standard_error
 from fracjax.estimators.intervals import student_quantile, welch_statistic
 
-__all__ = ["average_blocks", "time_average"]
+__all__ = ["FEWEST_RATES", "average_blocks", "time_average"]
 
+FEWEST_RATES = 20  # below which there is no error to speak of
 _DRIFT = 4.0  # standard errors between the halves of the orbit
-_FEWEST = 20  # rates below which there is no error to speak of
 _DRIFT_BLOCKS = 16  # blocks for that comparison: long ones, as they are taken as independent
 
 
@@ -88,4 +88,4 @@ def time_average(
     most = max(min(num_blocks, times), 1)
     used = min(range(most, -(-3 * most // 4) - 1, -1), key=lambda blocks: times % blocks)
     blocks = rates[times % used :].reshape(used, -1, size).mean(axis=1)
-    return average_blocks(blocks, finite=finite, enough=times >= _FEWEST)
+    return average_blocks(blocks, finite=finite, enough=times >= FEWEST_RATES)

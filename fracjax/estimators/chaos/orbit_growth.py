@@ -22,7 +22,7 @@ __all__ = ["Growth", "Plan", "Pushing", "Stopping", "grow", "grow_until"]
 
 _PRICE = 1e-4  # of one block fewer, as a share of the steps
 _QUARTER = 4  # the buffer is filled by quarters
-_FIRST_CHECK = 85  # the first check comes after about this fraction of the budget
+_FIRST_CHECK = 85  # the first blocks are together one part in so many of the budget
 
 
 @dataclasses.dataclass(frozen=True)

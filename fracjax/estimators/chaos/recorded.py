@@ -79,7 +79,7 @@ def recorded_exponent(
 
     A series is embedded by delays; a trajectory is taken as it is, in its own units. From up
     to `num_references` reference points, evenly spread, the distance to their nearest
-    neighbours (at least `theiler` samples away in time) is followed, and the mean of its
+    neighbours (more than `theiler` samples away in time) is followed, and the mean of its
     logarithm over reference points, S(t), rises with slope λ between the decay of the initial
     misalignment and saturation.
 
@@ -121,7 +121,7 @@ def recorded_exponent(
         dt: Time between samples.
         delay: Samples between delay coordinates; by default `choose_delay`.
         dimension: Number of delay coordinates; by default `choose_dimension`.
-        theiler: Neighbours are at least so many samples apart in time; by default the mean
+        theiler: Neighbours are more than so many samples apart in time; by default the mean
             period of the power spectrum.
         horizon: Samples to follow neighbours; by default 15 mean periods, at most a tenth of
             the series.

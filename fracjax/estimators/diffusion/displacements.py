@@ -11,6 +11,7 @@ from scipy.fft import next_fast_len
 from scipy.special import stdtrit
 
 from fracjax._types import Estimate, Status
+from fracjax.estimators.estimates import symmetric_estimate
 from fracjax.estimators.settings import check_at_least
 
 __all__ = [
@@ -235,16 +236,10 @@ def ensemble_displacement(
     runs = len(values)
     mean = values.mean(axis=0)
     error = values.std(axis=0, ddof=1) / runs**0.5
-    margin = float(stdtrit(runs - 1, 0.975)) * error
+    quantile = float(stdtrit(runs - 1, 0.975))
     status = jnp.where(jnp.isfinite(mean), int(Status.OK), int(Status.DIVERGED))
-    return Estimate(
-        value=mean,
-        stderr=error,
-        low=mean - margin,
-        high=mean + margin,
-        status=status,
-        details={"lags": jnp.arange(1, values.shape[1] + 1)},
-    )
+    details = {"lags": jnp.arange(1, values.shape[1] + 1)}
+    return symmetric_estimate(mean, error, quantile, status, details)
 
 
 def segments_of(

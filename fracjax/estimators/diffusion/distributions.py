@@ -5,9 +5,10 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import stdtrit
 
-from fracjax._types import Estimate, Status
+from fracjax._types import Estimate
 from fracjax.estimators.block_errors import block_variance, degrees_of_freedom
 from fracjax.estimators.diffusion.displacements import checked_path
+from fracjax.estimators.estimates import status_of, symmetric_estimate
 
 __all__ = ["displacement_density", "non_gaussian_parameter"]
 
@@ -108,20 +109,11 @@ def non_gaussian_parameter(
     excess = block_variance(cells(squares))
     value = ((ratio * (1 + excess)) @ moving) / count - 1
     stderr = jnp.sqrt(block_variance(cells(influence)))
-    margin = float(stdtrit(degrees_of_freedom(_CELLS), 0.975)) * stderr
+    quantile = float(stdtrit(degrees_of_freedom(_CELLS), 0.975))
     moves = moving.any()
-    blank = jnp.where(finite & moves, 0, jnp.nan).astype(path.dtype)
-    status = jnp.select(
-        [~finite, ~moves], [int(Status.DIVERGED), int(Status.AT_NOISE_FLOOR)], int(Status.OK)
-    )
-    return Estimate(
-        value=value + blank,
-        stderr=stderr + blank,
-        low=value - margin + blank,
-        high=value + margin + blank,
-        status=status,
-        details={"samples": jnp.asarray(len(scaled))},
-    )
+    status, blank = status_of(finite, moves, True, path.dtype)
+    details = {"samples": jnp.asarray(len(scaled))}
+    return symmetric_estimate(value, stderr, quantile, status, details, blank=blank)
 
 
 def _check_lag(lag: int, largest: int) -> None:

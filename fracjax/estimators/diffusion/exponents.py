@@ -16,6 +16,7 @@ from fracjax.estimators.diffusion.displacements import (
     logarithmic_lags,
 )
 from fracjax.estimators.diffusion.power_law import fit_power_law
+from fracjax.estimators.estimates import symmetric_estimate
 
 __all__ = [
     "Weights",
@@ -58,21 +59,28 @@ def effective_coordinates(path: Float[Array, "n m"], lag: int = 1) -> Float[Arra
 
 
 def window_lags(
-    num_points: int, window: tuple[int, int] | None, per_octave: int = 2
+    num_points: int, window: tuple[int, int] | None, *, share: int = 10, bound: int | None = None
 ) -> tuple[int, ...]:
-    """Lags of a fit: evenly spaced in logarithm inside a window, 1 to n/10 by default.
+    """Lags of a fit: evenly spaced in logarithm inside a window, two per octave.
+
+    Args:
+        num_points: Points of the path.
+        window: Smallest and largest lag, or None for 1 and 1/share of the path.
+        share: See above.
+        bound: What no lag may exceed; the longest of the path by default.
 
     Raises:
-        ValueError: If the window leaves the path or holds fewer than three lags.
+        ValueError: If the window leaves its bounds or holds fewer than three lags.
     """
-    smallest, largest = (1, max(num_points // 10, 4)) if window is None else window
-    if not 1 <= smallest <= largest < num_points:
+    smallest, largest = (1, max(num_points // share, 4)) if window is None else window
+    bound = num_points - 1 if bound is None else bound
+    if not 1 <= smallest <= largest <= bound:
         msg = (
-            f"Argument `window` must lie in [1, {num_points - 1}], smallest lag first, but is"
-            f" {window}."
+            f"Argument `window` must lie in [1, {bound}], smallest lag first, but is"
+            f" {(smallest, largest)}."
         )
         raise ValueError(msg)
-    lags = logarithmic_lags(largest, smallest=smallest, per_octave=per_octave)
+    lags = logarithmic_lags(largest, smallest=smallest)
     if len(lags) < _MIN_LAGS:
         msg = (
             f"Argument `window` must hold at least {_MIN_LAGS} lags, but {(smallest, largest)}"
@@ -197,27 +205,19 @@ def _diffusion_exponent(
         int(Status.OK),
     )
     blank = jnp.where(finite & moves, 0, jnp.nan).astype(path.dtype)
-    exponent = fit.exponent + blank
-    margin = _QUANTILE * stderr
-    return Estimate(
-        value=exponent,
-        stderr=stderr + blank,
-        low=exponent - margin,
-        high=exponent + margin,
-        status=status,
-        details={
-            "lags": jnp.asarray(lags),
-            "displacement": displacement + blank,
-            "size": jnp.exp(fit.log_size) + blank,
-            "bend": fit.bend + blank,
-            "bend_stderr": bend_stderr + blank,
-            "fit_p_value": _tail(fit.chi_square, freedom) + blank,
-            "misfit": misfit + blank,
-            "model_stderr": model + blank,
-            "effective_coordinates": independent + blank,
-            "largest_step_share": share + blank,
-        },
-    )
+    details = {
+        "lags": jnp.asarray(lags),
+        "displacement": displacement + blank,
+        "size": jnp.exp(fit.log_size) + blank,
+        "bend": fit.bend + blank,
+        "bend_stderr": bend_stderr + blank,
+        "fit_p_value": _tail(fit.chi_square, freedom) + blank,
+        "misfit": misfit + blank,
+        "model_stderr": model + blank,
+        "effective_coordinates": independent + blank,
+        "largest_step_share": share + blank,
+    }
+    return symmetric_estimate(fit.exponent, stderr, _QUANTILE, status, details, blank=blank)
 
 
 def _tail(statistic: Float[Array, ""], freedom: int) -> Float[Array, ""]:

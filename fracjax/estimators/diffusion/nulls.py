@@ -98,8 +98,8 @@ def null_exponents(
         39 surrogates, all of them). `details`: `exponents`, `percentile` (share of surrogates
         below the path's own exponent, in steps of 1/(surrogates + 1)), `difference` (path minus
         mean) and `z` (over the standard deviation). The path differs from the null at the level
-        of 5 % where its exponent lies outside the interval. Status as for the path; `OK` also
-        where a surrogate bends.
+        of 5 % where its exponent lies outside the interval. Status: that of the path where it has
+        no exponent, DIVERGED where a surrogate has none, else OK, also for curves that bend.
 
     Raises:
         ValueError: If there are too few surrogates.
@@ -116,8 +116,9 @@ def null_exponents(
     found = jax.lax.map(one, jnp.arange(num_surrogates))
     mean, spread = found.mean(), found.std(ddof=1)
     low, high = jnp.quantile(found, jnp.asarray([0.025, 0.975], found.dtype))
-    usable = jnp.isfinite(own.value) & jnp.isfinite(mean)
-    blank = jnp.where(usable, 0, jnp.nan).astype(found.dtype)
+    status = jnp.where(jnp.isfinite(mean), int(Status.OK), int(Status.DIVERGED))
+    status = jnp.where(jnp.isfinite(own.value), status, own.status)
+    blank = jnp.where(status == Status.OK, 0, jnp.nan).astype(found.dtype)
     difference = own.value - mean
     below = jnp.sum(found < own.value) / (num_surrogates + 1)
     return Estimate(
@@ -125,7 +126,7 @@ def null_exponents(
         stderr=spread + blank,
         low=low + blank,
         high=high + blank,
-        status=jnp.where(usable, int(Status.OK), own.status),
+        status=status,
         details={
             "exponents": found,
             "percentile": below.astype(found.dtype) + blank,

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.special import stdtrit
 
 from fracjax._types import Estimate, Status
 from fracjax.estimators.diffusion.displacements import segments_of
 from fracjax.estimators.diffusion.exponents import Weights, diffusion_exponent
+from fracjax.estimators.estimates import symmetric_estimate
 from fracjax.estimators.intervals import masked_mean, student_quantile
 
 __all__ = ["average_over_runs", "exponent_change", "exponents_over_time"]
@@ -96,20 +96,15 @@ def exponent_change(segments: Estimate) -> Estimate:
     change = means[1] - means[0]
     stderr = jnp.sqrt(variances[0] + variances[1])
     degrees = used[0] + used[1] - 2
-    margin = student_quantile(degrees, 2 * third).astype(change.dtype) * stderr
+    quantile = student_quantile(degrees, 2 * third).astype(change.dtype)
     enough = jnp.minimum(*used) >= 2
     blank = jnp.where(enough, 0, jnp.nan).astype(change.dtype)
     below = jnp.where(keep, segments.high < 1, False)
     stays = jnp.flip(jnp.cumprod(jnp.flip(below.astype(int))))
     first = jnp.where(stays.any(), jnp.argmax(stays), -1)
-    return Estimate(
-        value=change + blank,
-        stderr=stderr + blank,
-        low=change - margin + blank,
-        high=change + margin + blank,
-        status=jnp.where(enough, int(Status.OK), int(Status.TOO_FEW_POINTS)),
-        details={"early": means[0], "late": means[1], "first_below": first, "used": keep.sum()},
-    )
+    status = jnp.where(enough, int(Status.OK), int(Status.TOO_FEW_POINTS))
+    details = {"early": means[0], "late": means[1], "first_below": first, "used": keep.sum()}
+    return symmetric_estimate(change, stderr, quantile, status, details, blank=blank)
 
 
 def average_over_runs(runs: Estimate) -> Estimate:
@@ -128,25 +123,14 @@ def average_over_runs(runs: Estimate) -> Estimate:
     Raises:
         ValueError: If there are fewer than two runs.
     """
-    values = runs.value
+    values = jnp.asarray(runs.value)
     if values.ndim < 1 or len(values) < 2:
         msg = f"Argument `runs` must hold at least 2 runs, but has shape {values.shape}."
         raise ValueError(msg)
-    keep = jnp.isfinite(values)
-    count = keep.sum(axis=0)
-    mean = jnp.where(keep, values, 0).sum(axis=0) / count
-    squares = jnp.where(keep, (values - mean) ** 2, 0).sum(axis=0)
-    error = jnp.sqrt(squares / (count * jnp.maximum(count - 1, 1)))
-    table = np.full(len(values) + 1, np.nan)
-    table[2:] = stdtrit(np.arange(1, len(values)), 0.975)
-    margin = jnp.asarray(table, values.dtype)[count] * error
+    mean, error, count = masked_mean(values, jnp.isfinite(values))
+    quantile = student_quantile(count - 1, len(values)).astype(values.dtype)
     enough = count >= 2
     blank = jnp.where(enough, 0, jnp.nan).astype(values.dtype)
-    return Estimate(
-        value=mean + blank,
-        stderr=error + blank,
-        low=mean - margin,
-        high=mean + margin,
-        status=jnp.where(enough, int(Status.OK), int(Status.TOO_FEW_POINTS)),
-        details={"used": count, "share_ok": jnp.mean(runs.status == Status.OK, axis=0)},
-    )
+    status = jnp.where(enough, int(Status.OK), int(Status.TOO_FEW_POINTS))
+    details = {"used": count, "share_ok": jnp.mean(runs.status == Status.OK, axis=0)}
+    return symmetric_estimate(mean, error, quantile, status, details, blank=blank)

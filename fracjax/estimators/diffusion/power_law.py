@@ -115,9 +115,10 @@ def _contrasts(num_points: int, lags: tuple[int, ...], uniform: bool) -> _Contra
     straight = rows(design)
     weighted = design.T @ inverse
     fitted = design @ np.linalg.solve(weighted @ design, weighted)
-    # A parabola's slope changes by this much from the first lag to the last.
-    bend = 2 * (log_lags[-1] - log_lags[0]) * rows(curved)[:, 2] if len(lags) > 2 else None
-    bend = np.zeros_like(straight[:, 1]) if bend is None else bend
+    bend = np.zeros_like(straight[:, 1])
+    if len(lags) > 2:
+        # A parabola's slope changes by this much from the first lag to the last.
+        bend = 2 * (log_lags[-1] - log_lags[0]) * rows(curved)[:, 2]
 
     def variance(row: np.ndarray) -> np.ndarray:
         return np.einsum("hl,hlk,hk->h", row, table, row)

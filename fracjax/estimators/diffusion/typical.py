@@ -8,14 +8,15 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import stdtrit
 
-from fracjax._types import Estimate, Status
+from fracjax._types import Estimate
 from fracjax.estimators.block_errors import block_variance, degrees_of_freedom
-from fracjax.estimators.diffusion.displacements import checked_path, logarithmic_lags
+from fracjax.estimators.diffusion.displacements import checked_path
+from fracjax.estimators.diffusion.exponents import window_lags
+from fracjax.estimators.estimates import status_of, symmetric_estimate
 
 __all__ = ["typical_displacement_exponent"]
 
 _BLOCKS = 44
-_MIN_LAGS = 3
 _MIN_POINTS = 450
 
 
@@ -53,23 +54,11 @@ def typical_displacement_exponent(
         ValueError: If the path is too short or a setting out of range.
     """
     path = checked_path(path, _MIN_POINTS)
-    num_points = len(path)
-    smallest, largest = (1, max(num_points // 60, 4)) if window is None else window
-    bound = num_points // _BLOCKS
-    if not 1 <= smallest <= largest <= bound:
-        msg = (
-            f"Argument `window` must lie in [1, {bound}] (one block), smallest lag first, but"
-            f" is {window}."
-        )
-        raise ValueError(msg)
     if not moment > 0:
         msg = f"Argument `moment` must be positive, but is {moment}."
         raise ValueError(msg)
-    lags = logarithmic_lags(largest, smallest=smallest)
-    if len(lags) < _MIN_LAGS:
-        msg = f"Argument `window` must hold at least {_MIN_LAGS} lags, but {window} holds {lags}."
-        raise ValueError(msg)
-    return _typical_displacement_exponent(path, tuple(lags), moment)
+    lags = window_lags(len(path), window, share=60, bound=len(path) // _BLOCKS)
+    return _typical_displacement_exponent(path, lags, moment)
 
 
 # Compiled as a whole: op by op the first call takes several times as long to compile.
@@ -98,16 +87,7 @@ def _typical_displacement_exponent(
     exponent = weights @ jnp.log(safe)
     influence = (blocks / safe) @ weights
     stderr = jnp.sqrt(block_variance(influence))
-    margin = float(stdtrit(degrees_of_freedom(_BLOCKS), 0.975)) * stderr
-    blank = jnp.where(finite & moves, 0, jnp.nan).astype(path.dtype)
-    status = jnp.select(
-        [~finite, ~moves], [int(Status.DIVERGED), int(Status.AT_NOISE_FLOOR)], int(Status.OK)
-    )
-    return Estimate(
-        value=exponent + blank,
-        stderr=stderr + blank,
-        low=exponent - margin + blank,
-        high=exponent + margin + blank,
-        status=status,
-        details={"lags": jnp.asarray(lags), "sizes": safe ** (1 / moment) + blank},
-    )
+    quantile = float(stdtrit(degrees_of_freedom(_BLOCKS), 0.975))
+    status, blank = status_of(finite, moves, True, path.dtype)
+    details = {"lags": jnp.asarray(lags), "sizes": safe ** (1 / moment) + blank}
+    return symmetric_estimate(exponent, stderr, quantile, status, details, blank=blank)

@@ -166,8 +166,8 @@ def generalized_dimension(
     that fill the octave evenly, from a quarter of the extent downwards. What a finite sample
     hides is corrected: boxes that no point fell into by Chao's estimate, entropy by
     Grassberger's, powers by falling factorials (exact for whole q). Half of the first two
-    corrections is counted as a possible error, and levels where more than a third of the
-    points are alone in their box are not used.
+    corrections is counted as a possible error. Levels are not used where more than 30 % of the
+    points (q = 0), 40 % (q = 1), 5 % (other q below 2) are alone in their box.
     `method="correlation"`, for q above 1, takes p as shares of neighbours within r instead.
 
     Measured with 5000 points: bias, standard deviation, coverage of the nominal 95 % interval.

@@ -24,6 +24,7 @@ from fracjax.estimators.dimensions.window_fits import (
     rounding_ridge,
     whiten,
 )
+from fracjax.estimators.estimates import symmetric_estimate
 
 __all__ = ["linear_region"]
 
@@ -189,27 +190,20 @@ def _search(
     known = allowed.any() & ~diverged
     blank = jnp.where(known, 0.0, jnp.nan).astype(dtype)
     quantile = float(stats.norm.ppf(0.975))
-    window = windows[choice] & known
-    return Estimate(
-        value=value + blank,
-        stderr=stderr + blank,
-        low=value - quantile * stderr + blank,
-        high=value + quantile * stderr + blank,
-        status=status,
-        details={
-            "window": window,
-            "window_low": jnp.exp(bottom[choice]) + blank,
-            "window_high": jnp.exp(top[choice]) + blank,
-            "decades": (top - bottom)[choice] / np.log(10).astype(dtype) + blank,
-            "plain_slope": fits.plain[choice, 0] + blank,
-            "plain_stderr": fits.plain[choice, 1] + blank,
-            "correction": fits.correction_map[choice] @ curve + blank,
-            "misfit": fits.misfit[choice] + blank,
-            "search_stderr": searched + blank,
-            "fit_p_value": _upper_tail(fits.squared, length)[choice] + blank,
-            "local_slopes": jnp.diff(log_measure) / jnp.diff(log_scale),
-        },
-    )
+    details = {
+        "window": windows[choice] & known,
+        "window_low": jnp.exp(bottom[choice]) + blank,
+        "window_high": jnp.exp(top[choice]) + blank,
+        "decades": (top - bottom)[choice] / np.log(10).astype(dtype) + blank,
+        "plain_slope": fits.plain[choice, 0] + blank,
+        "plain_stderr": fits.plain[choice, 1] + blank,
+        "correction": fits.correction_map[choice] @ curve + blank,
+        "misfit": fits.misfit[choice] + blank,
+        "search_stderr": searched + blank,
+        "fit_p_value": _upper_tail(fits.squared, length)[choice] + blank,
+        "local_slopes": jnp.diff(log_measure) / jnp.diff(log_scale),
+    }
+    return symmetric_estimate(value, stderr, quantile, status, details, blank=blank)
 
 
 def _widening(length: np.ndarray, samples: int | None) -> np.ndarray:

@@ -12,7 +12,6 @@ from jaxtyping import Array, Float
 __all__ = [
     "ScalingCurve",
     "correlation_curve",
-    "correlation_sum",
     "reference_points",
     "sum_over_pairs",
 ]
@@ -130,31 +129,6 @@ def _neighbour_counts(
         return jax.lax.map(lambda s: (squared < s).astype(points.dtype).sum(axis=0), scales**2)
 
     return sum_over_pairs(points, references, count, theiler_window=theiler_window)
-
-
-def correlation_sum(
-    points: Float[Array | np.ndarray, "points dim"],
-    scales: Float[Array | np.ndarray, " scales"],
-    *,
-    theiler_window: int = 0,
-    num_references: int | None = None,
-) -> Float[Array, " scales"]:
-    """Compute the share of pairs of points that are closer than each scale.
-
-    Euclidean distances; 10^4 points at 32 scales take about half a second on two CPU cores.
-
-    Args:
-        points: Points, in order of time if they are an orbit.
-        scales: Distances, in any order.
-        theiler_window: Leave out pairs at most this many steps apart.
-        num_references: Compare only about this many points, spread evenly, with all others;
-            all points by default, up to 10^8 pairs.
-    """
-    points, scales = jnp.asarray(points), jnp.asarray(scales)
-    references = reference_points(len(points), num_references, 1)
-    counts = _neighbour_counts(points, scales.astype(points.dtype), references, theiler_window)
-    partners = _num_partners(len(points), references, theiler_window)
-    return counts.sum(axis=0) / float(partners.sum())
 
 
 @functools.partial(

@@ -11,6 +11,7 @@ from scipy import stats
 from fracjax._types import Estimate, Status
 from fracjax.estimators.dimensions.pair_counts import reference_points, sum_over_pairs
 from fracjax.estimators.dimensions.point_sets import checked_points, with_status, without_nonfinite
+from fracjax.estimators.estimates import symmetric_estimate
 
 __all__ = ["takens_dimension"]
 
@@ -44,10 +45,17 @@ def takens_dimension(
     Returns:
         D_2. `details`: `num_pairs`. TOO_FEW_POINTS when fewer than 30 pairs are that close.
 
+    Raises:
+        ValueError: If `points` is no matrix or has fewer than two points per block, or `radius` is
+            not positive.
+
     References:
         Takens (1985), https://doi.org/10.1007/BFb0075637.
     """
     points = checked_points(points, num_blocks)
+    if isinstance(radius, int | float) and not radius > 0:
+        msg = f"Argument `radius` must be positive, but is {radius}."
+        raise ValueError(msg)
     limit = jnp.asarray(radius, points.dtype)
     return _from_pairs(points, limit, theiler_window, num_references, num_blocks)
 
@@ -83,8 +91,6 @@ def _from_pairs(
     enough = num_pairs >= _FEWEST_PAIRS
     status = jnp.where(enough, int(Status.OK), int(Status.TOO_FEW_POINTS))
     value, stderr = jnp.where(enough, value, jnp.nan), jnp.where(enough, stderr, jnp.nan)
-    margin = float(stats.t.ppf(0.975, num_blocks - 1)) * stderr
+    quantile = float(stats.t.ppf(0.975, num_blocks - 1))
     details = {"num_pairs": num_pairs}
-    return with_status(
-        Estimate(value, stderr, value - margin, value + margin, status, details), points
-    )
+    return with_status(symmetric_estimate(value, stderr, quantile, status, details), points)

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fracjax._types import Estimate, Status
+from fracjax._types import Estimate
+from fracjax.estimators.estimates import status_of, symmetric_estimate
+from fracjax.estimators.heavy_tails.draws import checked_draws
 
 __all__ = ["characteristic_stability"]
 
@@ -37,7 +39,8 @@ def characteristic_stability(samples: Float[Array | np.ndarray, " n"]) -> Estima
     Returns:
         α with a 95 % interval; up to about 2 plus error, not cut off. `details`: `points` (u in
         units of the draws), `log_modulus` (-ln|φ|² at them), `scale` (c of exp(-|c u|^α)).
-        Status DIVERGED for draws that are not finite, AT_NOISE_FLOOR for constant ones.
+        Status DIVERGED for draws that are not finite, AT_NOISE_FLOOR where more than half of
+        them are equal.
 
     Raises:
         ValueError: If there are too few draws.
@@ -45,14 +48,7 @@ def characteristic_stability(samples: Float[Array | np.ndarray, " n"]) -> Estima
     References:
         Koutrouvelis (1980), https://doi.org/10.1080/01621459.1980.10477573.
     """
-    samples = jnp.asarray(samples)
-    if samples.ndim != 1 or len(samples) < _MIN_SAMPLES:
-        msg = (
-            f"Argument `samples` must be one sequence of at least {_MIN_SAMPLES} draws, but has"
-            f" shape {samples.shape}."
-        )
-        raise ValueError(msg)
-    return _fit(samples.astype(jnp.result_type(samples.dtype, jnp.float32)))
+    return _fit(checked_draws(samples, _MIN_SAMPLES))
 
 
 # Compiled as a whole: op by op the first call takes several times as long to compile.
@@ -82,20 +78,10 @@ def _fit(samples: Float[Array, " n"]) -> Estimate:
     change = 2 * (real * (cosines - real) + imaginary * (sines - imaginary)) / modulus
     influence = (-change / decay) @ weights
     stderr = influence.std(ddof=1) / count**0.5
-    blank = jnp.where(finite & moves, 0, jnp.nan).astype(dtype)
-    status = jnp.select(
-        [~finite, ~moves], [int(Status.DIVERGED), int(Status.AT_NOISE_FLOOR)], int(Status.OK)
-    )
-    margin = _QUANTILE * stderr
-    return Estimate(
-        value=exponent + blank,
-        stderr=stderr + blank,
-        low=exponent - margin + blank,
-        high=exponent + margin + blank,
-        status=status,
-        details={
-            "points": points / deviation,
-            "log_modulus": decay + blank,
-            "scale": deviation * jnp.exp((level - float(np.log(2))) / exponent) + blank,
-        },
-    )
+    status, blank = status_of(finite, moves, True, dtype)
+    details = {
+        "points": points / deviation,
+        "log_modulus": decay + blank,
+        "scale": deviation * jnp.exp((level - float(np.log(2))) / exponent) + blank,
+    }
+    return symmetric_estimate(exponent, stderr, _QUANTILE, status, details, blank=blank)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fracjax._types import Estimate, Status
+from fracjax.estimators.heavy_tails.draws import checked_draws, estimate_of_inverse
 
 __all__ = ["TailMethod", "hill_tail_index"]
 
@@ -68,14 +69,7 @@ def hill_tail_index(
     if method not in get_args(TailMethod):
         msg = f"Argument `method` must be one of {get_args(TailMethod)}, but is {method!r}."
         raise ValueError(msg)
-    samples = jnp.asarray(samples)
-    if samples.ndim != 1 or len(samples) < _MIN_SAMPLES:
-        msg = (
-            f"Argument `samples` must be one sequence of at least {_MIN_SAMPLES} draws, but has"
-            f" shape {samples.shape}."
-        )
-        raise ValueError(msg)
-    samples = samples.astype(jnp.result_type(samples.dtype, jnp.float32))
+    samples = checked_draws(samples, _MIN_SAMPLES)
     count = len(samples)
     if num_largest is None:
         fewest = min(_SMALLEST[method], count // 8)
@@ -125,26 +119,16 @@ def _fit(
     inverse, error = inverses[chosen], jnp.sqrt(noise[chosen] / k[chosen])
     error = _CHOICE * error if chooses else error
     positive = inverse > 2 * error
-    safe = jnp.where(inverse > 0, inverse, 1)
-    blank = jnp.where(finite & heard & (inverse > 0), 0, jnp.nan).astype(dtype)
-    margin = _QUANTILE * error
-    lowest = inverse - margin
     status = jnp.select(
         [~finite, ~heard, ~positive],
         [int(Status.DIVERGED), int(Status.AT_NOISE_FLOOR), int(Status.NO_SCALING_REGION)],
         int(Status.OK),
     )
-    return Estimate(
-        value=1 / safe + blank,
-        stderr=error / safe**2 + blank,
-        low=1 / (safe + margin) + blank,
-        high=jnp.where(lowest > 0, 1 / jnp.where(lowest > 0, lowest, 1), jnp.inf) + blank,
-        status=status,
-        details={
-            "num_largest": jnp.asarray(numbers)[chosen],
-            "inverse": inverse,
-            "inverse_stderr": error,
-            "candidates": jnp.asarray(numbers),
-            "candidate_inverses": inverses,
-        },
-    )
+    details = {
+        "num_largest": jnp.asarray(numbers)[chosen],
+        "inverse": inverse,
+        "inverse_stderr": error,
+        "candidates": jnp.asarray(numbers),
+        "candidate_inverses": inverses,
+    }
+    return estimate_of_inverse(inverse, error, _QUANTILE, finite & heard, status, details)

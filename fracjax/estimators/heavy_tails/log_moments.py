@@ -1,5 +1,6 @@
 """The stability index from how sums grow, and what pooling unequal coordinates does to it."""
 
+import dataclasses
 import functools
 from typing import Literal, get_args
 
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float
 from scipy.special import stdtrit
 
 from fracjax._types import Estimate, Status
+from fracjax.estimators.heavy_tails.draws import estimate_of_inverse
 from fracjax.estimators.settings import check_at_least
 
 __all__ = ["Centre", "block_sum_stability", "flattened_stability"]
@@ -62,7 +64,7 @@ def block_sum_stability(
         α with a 95 % interval. `details`: `block_size`, `inverse` (1/α), `inverse_stderr`,
         `per_coordinate` (α of each), `scale_spread` (standard deviation of the mean ln|X| between
         coordinates, see `flattened_stability`). Status DIVERGED for draws that are not finite,
-        AT_NOISE_FLOOR for constant ones, NOT_CONVERGED where 1/α is not positive.
+        AT_NOISE_FLOOR where a coordinate is constant, NOT_CONVERGED where 1/α is not positive.
 
     Raises:
         ValueError: If there are too few draws or blocks.
@@ -117,31 +119,23 @@ def _fit(samples: Float[Array, "n coordinates"], size: int, count: int, centre: 
     per_time = inverses.mean(axis=1)
     inverse = per_time.mean()
     error = per_time.std(ddof=1) / count**0.5
-    margin = float(stdtrit(count - 1, 0.975)) * error
+    quantile = float(stdtrit(count - 1, 0.975))
     positive = inverse > 0
-    safe = jnp.where(positive, inverse, 1)
     blank = jnp.where(finite & moves & positive, 0, jnp.nan).astype(clean.dtype)
-    lowest = inverse - margin
     status = jnp.select(
         [~finite, ~moves, ~positive],
         [int(Status.DIVERGED), int(Status.AT_NOISE_FLOOR), int(Status.NOT_CONVERGED)],
         int(Status.OK),
     )
     level = single.mean(axis=0)
-    return Estimate(
-        value=1 / safe + blank,
-        stderr=error / safe**2 + blank,
-        low=1 / (safe + margin) + blank,
-        high=jnp.where(lowest > 0, 1 / jnp.where(lowest > 0, lowest, 1), jnp.inf) + blank,
-        status=status,
-        details={
-            "block_size": jnp.asarray(size),
-            "inverse": inverse + blank,
-            "inverse_stderr": error + blank,
-            "per_coordinate": 1 / inverses.mean(axis=0) + blank,
-            "scale_spread": level.std() + blank,
-        },
-    )
+    details = {
+        "block_size": jnp.asarray(size),
+        "inverse": inverse + blank,
+        "inverse_stderr": error + blank,
+        "per_coordinate": 1 / inverses.mean(axis=0) + blank,
+        "scale_spread": level.std() + blank,
+    }
+    return estimate_of_inverse(inverse, error, quantile, finite & moves, status, details)
 
 
 def flattened_stability(
@@ -181,11 +175,8 @@ def flattened_stability(
     unequal = spread > _SCALE_GAP * 1.11 / len(samples) ** 0.5
     apart = (flat.high < proper.low) | (flat.low > proper.high)
     trapped = unequal & apart & (flat.status == Status.OK)
-    return Estimate(
-        value=flat.value,
-        stderr=flat.stderr,
-        low=flat.low,
-        high=flat.high,
+    return dataclasses.replace(
+        flat,
         status=jnp.where(trapped, int(Status.NO_SCALING_REGION), flat.status),
         details={**flat.details, "by_coordinate": proper.value, "scale_spread": spread},
     )

@@ -1,13 +1,10 @@
 """Windows of one series, each with a polynomial taken out of its profile."""
 
 import functools
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
-
-from fracjax._types import Status
 
 __all__ = [
     "OUTSIDE",
@@ -17,7 +14,6 @@ __all__ = [
     "line_slope",
     "polynomials",
     "prepare",
-    "status_of",
     "stride",
     "window_squares",
 ]
@@ -153,13 +149,3 @@ def line_slope(windows: tuple[int, ...], weights: np.ndarray) -> np.ndarray:
     weights = weights / weights.sum()
     x = x - weights @ x
     return weights * x / (weights @ x**2)
-
-
-def status_of(
-    finite: Bool[Array, ""], heard: Array, inside: Array, dtype: Any
-) -> tuple[Array, Float[Array, ""]]:
-    """Give the status, and what blanks every number that is not to be read: 0 or NaN."""
-    status = jnp.where(inside, int(Status.OK), int(Status.NO_SCALING_REGION))
-    status = jnp.where(heard, status, int(Status.AT_NOISE_FLOOR))
-    status = jnp.where(finite, status, int(Status.DIVERGED))
-    return status, jnp.where(status == Status.OK, 0.0, jnp.nan).astype(dtype)

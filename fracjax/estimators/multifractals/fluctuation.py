@@ -10,13 +10,13 @@ from jaxtyping import Array, Float
 from scipy import stats
 
 from fracjax._types import Estimate
+from fracjax.estimators.estimates import status_of
 from fracjax.estimators.multifractals.detrending import (
     OUTSIDE,
     check_windows,
     is_motion,
     line_slope,
     prepare,
-    status_of,
     window_squares,
 )
 from fracjax.estimators.multifractals.fluctuation_model import (

@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import stdtrit
 
-from fracjax._types import Estimate, Status
+from fracjax._types import Estimate
 from fracjax.estimators.block_errors import block_variance, degrees_of_freedom, student_tail
+from fracjax.estimators.estimates import status_of, symmetric_estimate
 from fracjax.estimators.multifractals.wavelets import (
     log_leaders,
     num_coefficients,
@@ -156,12 +157,9 @@ def _estimate(
 
     scaling = (regularity > _SMALLEST_REGULARITY) & (value[0] < vanishing_moments - 0.5)
     scaling &= fit_p_value > _MISFIT
-    status = jnp.where(scaling, int(Status.OK), int(Status.NO_SCALING_REGION))
-    status = jnp.where(heard, status, int(Status.AT_NOISE_FLOOR))
-    status = jnp.where(finite, status, int(Status.DIVERGED))
-    blank = jnp.where(status == Status.OK, 0.0, jnp.nan).astype(values.dtype)
+    status, blank = status_of(finite, heard, scaling, values.dtype)
     quantile = float(stdtrit(freedom, 0.975))
-    centre = value - jnp.asarray([integrate, 0, 0], values.dtype) + blank
+    centre = value - jnp.asarray([integrate, 0, 0], values.dtype)
     details: dict[str, Any] = {
         "scales": 2.0 ** jnp.arange(first, last + 1, dtype=values.dtype),
         "cumulants": cumulants,
@@ -170,14 +168,8 @@ def _estimate(
         "fit_p_value": fit_p_value,
         "min_regularity": regularity - integrate,
     }
-    return Estimate(
-        value=centre,
-        stderr=stderr + blank,
-        low=centre - quantile * stderr,
-        high=centre + quantile * stderr,
-        status=jnp.broadcast_to(status, centre.shape),
-        details=details,
-    )
+    codes = jnp.broadcast_to(status, centre.shape)
+    return symmetric_estimate(centre, stderr, quantile, codes, details, blank=blank)
 
 
 def _profile(

@@ -11,13 +11,13 @@ from scipy.special import stdtrit
 
 from fracjax._types import Estimate
 from fracjax.estimators.block_errors import block_variance, degrees_of_freedom, student_tail
+from fracjax.estimators.estimates import status_of, symmetric_estimate
 from fracjax.estimators.multifractals.detrending import (
     OUTSIDE,
     check_windows,
     is_motion,
     line_slope,
     prepare,
-    status_of,
     stride,
     window_squares,
 )
@@ -142,14 +142,8 @@ def _multifractal(
         "singularity": strength + blank,
         "spectrum": jnp.asarray(q, dtype) * strength - mass + blank,
     }
-    return Estimate(
-        value=value + blank,
-        stderr=stderr + blank,
-        low=value - quantile * stderr + blank,
-        high=value + quantile * stderr + blank,
-        status=jnp.broadcast_to(status, value.shape),
-        details=details,
-    )
+    codes = jnp.broadcast_to(status, value.shape)
+    return symmetric_estimate(value, stderr, quantile, codes, details, blank=blank)
 
 
 def _moment_curve(

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float
 
 from fracjax._types import Estimate, Status
 from fracjax.estimators.roughness.anisotropy import compare_lines
-from fracjax.estimators.roughness.averaging import LevelNumbers, average_windows
+from fracjax.estimators.roughness.averaging import LevelNumbers, WindowAverage, average_windows
 from fracjax.estimators.roughness.departures import (
     excess_over_law,
     goodness_of_fit,
@@ -23,13 +23,19 @@ from fracjax.estimators.roughness.departures import (
     outer_scale,
     smallest_share,
 )
-from fracjax.estimators.roughness.line_moments import LAGS, LineMoments, line_moments, line_weights
-from fracjax.estimators.roughness.resampling import (
-    bootstrap_quantiles,
-    jackknife_variance,
-    resampling_rows,
+from fracjax.estimators.roughness.line_moments import LAGS, line_moments, line_weights
+from fracjax.estimators.roughness.resampled_curves import (
+    ResampledCurves,
+    heard_levels,
+    resampled_curves,
 )
-from fracjax.estimators.roughness.scaling import FILTERS, level_contrasts, noise_gain
+from fracjax.estimators.roughness.resampling import bootstrap_quantiles, jackknife_variance
+from fracjax.estimators.roughness.scaling import (
+    FILTERS,
+    LevelContrasts,
+    level_contrasts,
+    noise_gain,
+)
 from fracjax.estimators.roughness.windows import candidates
 
 __all__ = ["LAGS", "MIN_DIRECTIONS", "Interval", "exponent_from_lines"]
@@ -38,10 +44,6 @@ Interval = Literal["jackknife", "bootstrap"]
 MIN_DIRECTIONS = 8
 _MIN_LEVELS = 3
 _MIN_BOOTSTRAP = 39
-_NOISE_SHARE = 0.75
-_KNOWN_NOISE_SHARE = 0.9
-_SIGNAL_TO_ERROR = 4.0
-_SMALLEST_SIGNAL = 1e-3
 _LARGEST_STDERR = 0.25
 _JUMP_GAP = 0.08
 
@@ -179,38 +181,31 @@ def _from_lines(
     num_bootstrap: int,
 ) -> Estimate:
     dtype = values.dtype
-    num_lines, num_levels, num_points = values.shape[:3]
+    num_levels, num_points = values.shape[1:3]
     tiny = jnp.finfo(dtype).tiny
     moments = line_moments(values, order)
     used, count = moments.used, moments.used.sum()
     noise = jnp.asarray(noise_variance, dtype) * noise_gain(order)
     subtracted = noise_is_known or values.ndim == 4
-    raw, heard, noise_share = _heard(moments, noise, noise_is_known, subtracted)
+    raw, heard, noise_share = heard_levels(
+        moments, noise, noise_is_known=noise_is_known, subtracted=subtracted
+    )
     weight, intermittent = line_weights(moments.total, heard, used)
-
-    # Means of all resamples; then without and with all of the noise taken off; then lines alone.
-    table = resampling_rows(num_lines, num_bootstrap if interval == "bootstrap" else 0)
-    left, drawn = slice(1, 1 + num_lines), slice(1 + num_lines, len(table))
-    rows = np.concatenate([table, table[:1], table[:1], np.eye(num_lines)])
-    shares = np.full(len(rows), 1.0 if noise_is_known else 0.5)
-    shares[len(table) : len(table) + 2] = 1.0 if noise_is_known else (0.0, 1.0)
-    picked = jnp.asarray(rows, dtype) * used
-    size = jnp.maximum(picked.sum(axis=1), 1)
-    picked, loud = picked / size[:, None], weight[:, None, None]
-    parts = jnp.stack([loud * moments.total, loud * moments.signal, loud**0.5 * moments.absolute])
-    observed, mean, absolute = jnp.einsum("rd,mdkl->mrkl", picked, parts) + tiny
-    passed = (picked @ weight * jnp.asarray(shares, dtype))[:, None, None] * noise
-    mean = jnp.maximum(mean - passed, _SMALLEST_SIGNAL * observed + tiny)
-    curves = jnp.log(jnp.stack([mean, observed, absolute]))
-    curves = curves.at[2].set(2 * curves[2] + curves[0] - curves[1])
+    curves = resampled_curves(
+        moments,
+        weight,
+        noise,
+        noise_is_known=noise_is_known,
+        num_bootstrap=num_bootstrap if interval == "bootstrap" else 0,
+    )
 
     log_lags, log_spacing = jnp.asarray(np.log(LAGS), dtype), jnp.log(spacings)
-    rough = jnp.diff(curves[0, 0].mean(axis=1)) / jnp.diff(log_spacing) / 2
+    rough = jnp.diff(curves.logs[0, 0].mean(axis=1)) / jnp.diff(log_spacing) / 2
     guess = jnp.nanmedian(jnp.where(heard[1:] & heard[:-1], rough, jnp.nan))
     guess = jnp.clip(jnp.nan_to_num(guess, nan=0.5), 0.02, order - 0.05)
     contrasts = level_contrasts(num_points, LAGS, order, guess, stationary=not pointwise)
     origin = log_spacing.mean()
-    numbers = curves @ contrasts.weights.T
+    numbers = curves.logs @ contrasts.weights.T
     precision = contrasts.precision * jnp.maximum(count, 1)
     levels = LevelNumbers(numbers[0], log_spacing - origin, precision, used)
     options = candidates(num_levels, 1 if pointwise else 2)
@@ -220,25 +215,17 @@ def _from_lines(
     stderr = jnp.sqrt(fit.total)
     below = above = fit.quantile * stderr
     if interval == "bootstrap":
-        # Standard errors inside the draws from the influence of each line.
-        gradient = fit.coefficients[drawn] @ contrasts.weights / mean[drawn]
-        line = loud * (moments.signal - shares[0] * noise)
-        influence = jnp.einsum("rkl,dkl->rd", gradient, line)
-        within = (picked[drawn] * influence**2).sum(axis=1) / size[drawn]
-        low, high = bootstrap_quantiles(result, fit.estimates[drawn], jnp.sqrt(within + tiny))
-        rest = fit.quantile**2 * (fit.total - fit.from_lines)
-        below = jnp.sqrt(high**2 * fit.from_lines + rest)
-        above = jnp.sqrt(low**2 * fit.from_lines + rest)
+        below, above = _bootstrap_margins(fit, curves, contrasts)
 
     window = fit.window
     local = jnp.diff(numbers[0, :, :, 0], axis=1) / jnp.diff(log_spacing) / 2
     gap = jnp.einsum("rki,rki->r", fit.coefficients, numbers[2]) - fit.estimates
     level_weights = fit.weights[:, 0] @ jnp.asarray(options.windows, dtype)
     inside = (numbers[2] - numbers[0])[..., 1] @ level_weights / (2 * level_weights.sum())
-    excess = excess_over_law(fit, levels, curves[1], log_lags - contrasts.centre)
+    excess = excess_over_law(fit, levels, curves.logs[1], log_lags - contrasts.centre)
     beyond = smallest_share(excess, levels)
     tracked = jnp.column_stack([gap, inside, beyond, local])
-    errors = jnp.sqrt(jackknife_variance(tracked[left], used))
+    errors = jnp.sqrt(jackknife_variance(tracked[curves.left], used))
     gap_stderr, inside_stderr, beyond_stderr, local_stderr = *errors[:3], errors[3:]
     scales = spacings[:, None] * jnp.asarray(LAGS, dtype)
     low_scale = jnp.where(window, scales[:, 0], jnp.inf).min()
@@ -276,15 +263,49 @@ def _from_lines(
     }
     details |= goodness_of_fit(fit, options, count)
     details |= compare_lines(fit, levels, intermittent)
-    straight = is_straight(fit, levels, local_stderr)
     falling = (spacings > 0).all() & (jnp.diff(spacings) < 0).all()
-    status = jnp.select(
+    power_law = is_straight(fit, levels, local_stderr) & ~(details["usable_decades"] < 1)
+    answered = fit.allowed.any() & (count >= MIN_DIRECTIONS) & falling
+    blank = jnp.where(answered, 0.0, jnp.nan).astype(dtype)
+    return Estimate(
+        value=result + blank,
+        stderr=stderr + blank,
+        low=result - below + blank,
+        high=result + above + blank,
+        status=_status(count, falling, fit.allowed.any(), power_law, stderr),
+        details=details,
+    )
+
+
+def _bootstrap_margins(
+    fit: WindowAverage, curves: ResampledCurves, contrasts: LevelContrasts
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Lengths of the interval below and above the estimate, by the studentised bootstrap."""
+    drawn, tiny = curves.drawn, jnp.finfo(curves.mean.dtype).tiny
+    # Standard errors inside the draws from the influence of each line.
+    gradient = fit.coefficients[drawn] @ contrasts.weights / curves.mean[drawn]
+    influence = jnp.einsum("rkl,dkl->rd", gradient, curves.lines)
+    within = (curves.picked[drawn] * influence**2).sum(axis=1) / curves.size[drawn]
+    low, high = bootstrap_quantiles(fit.estimates[0], fit.estimates[drawn], jnp.sqrt(within + tiny))
+    rest = fit.quantile**2 * (fit.total - fit.from_lines)
+    return jnp.sqrt(high**2 * fit.from_lines + rest), jnp.sqrt(low**2 * fit.from_lines + rest)
+
+
+def _status(
+    count: Float[Array, ""],
+    falling: Bool[Array, ""],
+    heard: Bool[Array, ""],
+    power_law: Bool[Array, ""],
+    stderr: Float[Array, ""],
+) -> Array:
+    """Name the first thing that is wrong."""
+    return jnp.select(
         [
             count == 0,
             count < MIN_DIRECTIONS,
             ~falling,
-            ~fit.allowed.any(),
-            ~straight | (details["usable_decades"] < 1),
+            ~heard,
+            ~power_law,
             ~(stderr <= _LARGEST_STDERR),
         ],
         [
@@ -296,16 +317,6 @@ def _from_lines(
             int(Status.NOT_CONVERGED),
         ],
         int(Status.OK),
-    )
-    answered = fit.allowed.any() & (count >= MIN_DIRECTIONS) & falling
-    blank = jnp.where(answered, 0.0, jnp.nan).astype(dtype)
-    return Estimate(
-        value=result + blank,
-        stderr=stderr + blank,
-        low=result - below + blank,
-        high=result + above + blank,
-        status=status,
-        details=details,
     )
 
 
@@ -366,24 +377,3 @@ def _check_lines(shape: tuple[int, ...], spacings: Array | np.ndarray, order: in
             f" `values` and `spacings` together), but is {steps}."
         )
         raise ValueError(msg)
-
-
-def _heard(
-    moments: LineMoments, noise: Array, noise_is_known: bool, subtracted: bool
-) -> tuple[Float[Array, "k l"], Bool[Array, " k"], Float[Array, " k"]]:
-    """Mean variogram, levels whose smallest lag stands clear of the noise, its share there."""
-    used = moments.used
-    kept = jnp.maximum(used.sum(), 1)
-    tiny = jnp.finfo(used.dtype).tiny
-    raw = jnp.einsum("d,dkl->kl", used, moments.total) / kept
-    share = noise / jnp.maximum(raw[:, 0], tiny)
-    limit = _KNOWN_NOISE_SHARE if noise_is_known else _NOISE_SHARE
-    heard = (raw[:, 0] > 0) & (share <= limit)
-    if subtracted:
-        lines = moments.signal[:, :, 0]
-        total = used @ lines
-        left_out = (total - used[:, None] * lines) / jnp.maximum(kept - used, 1)[:, None]
-        error = jnp.sqrt(jackknife_variance(left_out, used))
-        removed = noise if noise_is_known else 0.0
-        heard &= total / kept - removed > _SIGNAL_TO_ERROR * error
-    return raw, heard, share

@@ -1,5 +1,6 @@
 """Directions chosen by the user: coordinate axes or a stacked pytree."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -79,4 +80,4 @@ def with_directions(pooled: Estimate, every: Estimate) -> Estimate:
         "minimum_stderr": compared.minimum_stderr,
         "minimum_direction": compared.minimum_index,
     }
-    return Estimate(pooled.value, pooled.stderr, pooled.low, pooled.high, pooled.status, details)
+    return dataclasses.replace(pooled, details=details)

@@ -51,7 +51,7 @@ def choose_scales(
     smallest = min(smallest, largest / 256) if smallest_scale is None else float(smallest_scale)
     if not 0 < smallest < largest / max(LAGS):
         msg = (
-            f"Argument `smallest_scale` must be positive and below a {max(LAGS)}th of"
+            f"Argument `smallest_scale` must be positive and below 1/{max(LAGS)} of"
             f" `largest_scale`, but they are {smallest:.3g} and {largest:.3g}."
         )
         raise ValueError(msg)

@@ -1,5 +1,6 @@
 """Exponents of sampled outputs by first, second or third differences, whichever fits."""
 
+import dataclasses
 import functools
 import math
 from typing import Any
@@ -115,7 +116,7 @@ def exponents_of_outputs(
         result, orders = _swapped(swap, result, third), jnp.where(swap, 3, orders)
     shaped = jax.tree.map(lambda leaf: leaf.reshape(outputs + leaf.shape[1:]), result)
     details: dict[str, Any] = {**shaped.details, "order": orders.reshape(outputs)}
-    return Estimate(shaped.value, shaped.stderr, shaped.low, shaped.high, shaped.status, details)
+    return dataclasses.replace(shaped, details=details)
 
 
 def _swapped(swap: Array, result: Estimate, other: Estimate) -> Estimate:

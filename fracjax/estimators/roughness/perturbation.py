@@ -56,7 +56,7 @@ def perturbation_exponent(
     """
     scales = np.asarray(scales, float)
     if scales.ndim != 1 or len(scales) < _MIN_SCALES or (scales <= 0).any():
-        msg = f"Argument `scales` must be at least {_MIN_SCALES} positive numbers."
+        msg = f"Argument `scales` must be at least {_MIN_SCALES} positive numbers, but is {scales}."
         raise ValueError(msg)
     draw_key, objective_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
     batches = []

@@ -1,5 +1,6 @@
 """Hölder exponents at several points, each on its own."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -109,5 +110,4 @@ def local_holder_exponents(
         "minimum": np.where(found, np.nanmin(filled, axis=0), np.nan),
         "quantiles": np.where(found, quantiles, np.nan),
     }
-    details = {**result.details, **summary}
-    return Estimate(result.value, result.stderr, result.low, result.high, result.status, details)
+    return dataclasses.replace(result, details={**result.details, **summary})

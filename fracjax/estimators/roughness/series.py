@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from scipy import stats
 
 from fracjax._types import Estimate, Status
+from fracjax.estimators.estimates import symmetric_estimate
 from fracjax.estimators.roughness.scaling import (
     hurst_grid,
     mean_increments,
@@ -177,24 +178,18 @@ def _from_series(
     quantile = float(stats.norm.ppf(0.975))
     lag = jnp.asarray(lags, dtype)
     lowest = jnp.where(fit["share"] < 0.5, lag, jnp.inf).min()
-    return Estimate(
-        value=exponent + blank,
-        stderr=stderr + blank,
-        low=exponent - quantile * stderr + blank,
-        high=exponent + quantile * stderr + blank,
-        status=status,
-        details={
-            "scales": spacing * lag,
-            "variogram": variogram,
-            "fit_p_value": chi_square_tail(fit["squared"], freedom) + blank,
-            "at_cap": at_cap & usable,
-            "model_stderr": stderr + blank,
-            "nugget": fit["nugget"] * unit,
-            "nugget_stderr": fit["nugget_stderr"] * unit,
-            "noise_share": fit["share"],
-            "usable_decades": jnp.maximum(jnp.log10(lag[-1] / lowest), 0.0),
-        },
-    )
+    details = {
+        "scales": spacing * lag,
+        "variogram": variogram,
+        "fit_p_value": chi_square_tail(fit["squared"], freedom) + blank,
+        "at_cap": at_cap & usable,
+        "model_stderr": stderr + blank,
+        "nugget": fit["nugget"] * unit,
+        "nugget_stderr": fit["nugget_stderr"] * unit,
+        "noise_share": fit["share"],
+        "usable_decades": jnp.maximum(jnp.log10(lag[-1] / lowest), 0.0),
+    }
+    return symmetric_estimate(exponent, stderr, quantile, status, details, blank=blank)
 
 
 def _fit_with_noise(

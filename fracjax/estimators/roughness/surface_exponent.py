@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from scipy import stats
 
 from fracjax._types import Estimate, Status
+from fracjax.estimators.estimates import symmetric_estimate
 from fracjax.estimators.roughness.scaling import log_variogram_covariance
 
 __all__ = ["DIRECTIONS", "surface_exponent"]
@@ -154,7 +155,8 @@ def surface_exponent(
         sampling = jnp.where(anisotropic, each_stderr[roughest], jnp.sqrt(covariance.mean()))
     else:
         middles, errors = zip(
-            *(_median_transect(squares[axis], kept[axis], 1 - axis, lags) for axis in range(2)),
+            _median_transect(squares[0], kept[0], lags),
+            _median_transect(jnp.swapaxes(squares[1], 1, 2), jnp.swapaxes(kept[1], 1, 2), lags),
             strict=True,
         )
         lower = jnp.where(middles[0] < middles[1], 0, 1)
@@ -170,22 +172,16 @@ def surface_exponent(
     missing = num_finite < (1 - _FAILED) * values.size
     status = jnp.where(missing | (number == 0).any(), int(Status.DIVERGED), status)
     blank = jnp.where(status == Status.OK, 0, jnp.nan).astype(dtype)
-    margin = float(stats.t.ppf(0.975, freedom)) * stderr
-    return Estimate(
-        value=value + blank,
-        stderr=stderr + blank,
-        low=value - margin + blank,
-        high=value + margin + blank,
-        status=status,
-        details={
-            "direction_exponents": each + blank,
-            "direction_stderr": each_stderr + blank,
-            "anisotropy_p_value": p_value + blank,
-            "variogram": variogram,
-            "misfit": misfit + blank,
-            "num_finite": num_finite,
-        },
-    )
+    details = {
+        "direction_exponents": each + blank,
+        "direction_stderr": each_stderr + blank,
+        "anisotropy_p_value": p_value + blank,
+        "variogram": variogram,
+        "misfit": misfit + blank,
+        "num_finite": num_finite,
+    }
+    quantile = float(stats.t.ppf(0.975, freedom))
+    return symmetric_estimate(value, stderr, quantile, status, details, blank=blank)
 
 
 def _misfit(
@@ -229,17 +225,15 @@ def _differences(
 
 
 def _median_transect(
-    squares: Float[Array, "lags n m"],
-    kept: Float[Array, "lags n m"],
-    across: int,
+    squares: Float[Array, "lags transects points"],
+    kept: Float[Array, "lags transects points"],
     lags: tuple[int, ...],
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Median over parallel transects of their exponents, and its block-jackknife error."""
     tiny = jnp.finfo(squares.dtype).tiny
-    along = 2 - across
-    number = kept.sum(axis=along)
-    variogram = (squares.sum(axis=along) / jnp.maximum(number, 1)).T
-    num_points = squares.shape[along]
+    number = kept.sum(axis=2)
+    variogram = (squares.sum(axis=2) / jnp.maximum(number, 1)).T
+    num_points = squares.shape[2]
     log_variogram = jnp.log(jnp.maximum(variogram, tiny))
     rough, _ = _fit(log_variogram, num_points, lags)
     bias = _interpolate(_slope_tables(num_points, lags)[1], rough) / 2

@@ -18,7 +18,6 @@ from fracjax.landscapes.connectivity.barriers import (
     barrier_along,
     check_counts,
     check_points,
-    linear_barrier,
     values_on_curve,
 )
 from fracjax.landscapes.connectivity.curves import (
@@ -29,7 +28,7 @@ from fracjax.landscapes.connectivity.curves import (
     stack_points,
 )
 
-__all__ = ["ConnectingCurve", "connecting_curve", "linear_barrier"]
+__all__ = ["ConnectingCurve", "connecting_curve"]
 
 _PROBES = (0.137, 0.382, 0.731)  # nothing is symmetric about these
 _MOST_NONFINITE = 0.1

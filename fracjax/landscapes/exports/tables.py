@@ -6,13 +6,15 @@ Files are written aside and renamed, so that a file is there whole or not at all
 import contextlib
 import dataclasses
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import xarray
+
+from fracjax import safe_files
+from fracjax.landscapes.slices.grids import AXES
 
 __all__ = [
     "AXES",
@@ -24,8 +26,6 @@ __all__ = [
     "write_npz",
     "written_aside",
 ]
-
-AXES = "abcdef"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +142,7 @@ def write_npz(dataset: xarray.Dataset, path: Path | str) -> Path:
     arrays = {str(name): array.values for name, array in dataset.variables.items()}
     arrays["attrs"] = np.array(json.dumps(dict(dataset.attrs), default=str))
     with written_aside(path) as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        safe_files.write_npz(file, arrays)
     return Path(path)
 
 
@@ -189,15 +189,10 @@ def _blocks(sizes: dict[str, int], limit: int) -> Iterator[dict[str, slice]]:
 
 @contextlib.contextmanager
 def written_aside(path: Path | str) -> Iterator[BinaryIO]:
-    """Open a file beside its place; move it there when all of it is written."""
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """Open a file that appears at its place when all of it is written; errors name it."""
     try:
-        with beside.open("wb") as file:
+        with safe_files.written_whole(path) as file:
             yield file
-        beside.replace(path)
     except OSError as error:
         msg = f"Writing {path} failed ({error.strerror or error}); nothing was changed there."
         raise OSError(error.errno, msg) from error
-    finally:
-        beside.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from fracjax.landscapes.refinement.batches import Batches, Journal
 from fracjax.landscapes.refinement.interpolation_checks import check_interpolation, draw_unknown
 from fracjax.landscapes.refinement.lattice_interpolation import fill_between, lattice, paint_cells
 from fracjax.landscapes.refinement.quadtree import Quadtree
-from fracjax.landscapes.slices.grids import Grid
+from fracjax.landscapes.slices.grids import Grid, axis_names
 
 __all__ = ["adaptive_batches", "adaptive_scan"]
 
@@ -156,7 +156,7 @@ def adaptive_scan(
     check = check_interpolation(expected, draw, interpolated, found)
     picture.ravel()[draw.points] = found
     errors = np.where(tree.known, 0, check.calibrated)
-    names = ("a", "b")[: len(grid.axes)]
+    names = axis_names(len(grid.axes))
     pictures = {"value": picture, "evaluated": tree.known, "error": errors}
     return xarray.Dataset(
         {name: (names, array.reshape(grid.shape)) for name, array in pictures.items()},

@@ -20,8 +20,8 @@ _BATCH = 4096
 class Journal(Protocol):
     """Keeps the values of batches, by their number from 0.
 
-    `fracjax.landscapes.store.ScanStore` is one, over one axis with a place for every point of
-    every batch, and with blocks of `batch_size` points.
+    `fracjax.landscapes.scans.store.open_journal` makes one: a `ScanStore` over one axis with a
+    place for every point of every batch, and with blocks of `batch_size` points.
     """
 
     def read(self, block: int) -> Mapping[str, np.ndarray] | None:
@@ -47,6 +47,7 @@ class Batches:
 
     Attributes:
         dtype: Of the values.
+        parameter_dtype: Name of that of the parameters.
         chunk_size: Points that one device evaluates together.
         batch_size: Points in a batch.
         num_batches: Batches asked for so far.

@@ -13,7 +13,7 @@ from fracjax.landscapes.refinement.batches import Batches, Journal
 from fracjax.landscapes.refinement.pixel_sets import PictureSet, picture_dimension
 from fracjax.landscapes.refinement.rounding import StepError, step_error
 from fracjax.landscapes.refinement.zoom_centres import SEARCH_SIDE, roughest_point
-from fracjax.landscapes.slices.grids import Grid
+from fracjax.landscapes.slices.grids import Grid, axis_names
 
 __all__ = ["zoom_batches", "zoom_frames"]
 
@@ -225,7 +225,7 @@ def _evaluate_all(run: Batches, axes: tuple[np.ndarray, ...]) -> np.ndarray:
 
 
 def _dataset(frame: _Frame, kept: np.ndarray, attributes: dict[str, Any]) -> xarray.Dataset:
-    names = ("a", "b")[: len(frame.axes)]
+    names = axis_names(len(frame.axes))
     values = frame.values[np.ix_(*[kept] * len(names))]
     finite = np.isfinite(values)
     same, pairs = 0, 0

@@ -1,5 +1,6 @@
 """How a scan lies on disk, and whether what is there is laid out so: nothing there is trusted."""
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,23 +10,24 @@ import numpy as np
 import zarr
 
 from fracjax import safe_files
+from fracjax.landscapes.slices.grids import AXES
 
 __all__ = [
     "DONE",
     "FORMAT",
-    "MOST_AXES",
     "fill_value_of",
+    "is_whole",
     "open_arrays",
     "output_dimensions",
     "read_attributes",
+    "refuse_larger",
     "refuse_lost",
     "whole_coordinates",
 ]
 
-DOCUMENT = "zarr.json"
 DONE = "done"
 FORMAT = 3
-MOST_AXES = 6
+_DOCUMENT = "zarr.json"
 
 
 def output_dimensions(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[str, ...]]:
@@ -95,7 +97,7 @@ def open_arrays(
 
 def _axes_there(folder: Path, num_axes: int) -> tuple[str, ...]:
     """Names of the axes, as `done` has them."""
-    place = folder / DONE / "zarr.json"
+    place = folder / DONE / _DOCUMENT
     document = safe_files.read_json(place) if place.is_file() else None
     names = document.get("dimension_names") if isinstance(document, dict) else None
     plain = isinstance(names, list) and all(str(name).isidentifier() for name in names)
@@ -105,12 +107,21 @@ def _axes_there(folder: Path, num_axes: int) -> tuple[str, ...]:
     return tuple(map(str, names or ()))
 
 
+def _chunk_bytes(array: zarr.Array) -> int:
+    """Bytes of a chunk on disk, also of one at the end of an axis: numbers and their checksum."""
+    return math.prod(array.chunks) * array.dtype.itemsize + 4
+
+
+def is_whole(chunk: Path, array: zarr.Array) -> bool:
+    """Whether a chunk is a file of its size: reading it takes no more than it should."""
+    return chunk.is_file() and chunk.stat().st_size == _chunk_bytes(array)
+
+
 def whole_coordinates(folder: Path, array: zarr.Array) -> bool:
     """Whether all chunks are there: what reading them takes is then no more than they have."""
-    length = array.chunks[0]
-    numbers = range(-(-array.shape[0] // length))
+    numbers = range(-(-array.shape[0] // array.chunks[0]))
     files = (folder / array.metadata.encode_chunk_key((number,)) for number in numbers)
-    return all(file.is_file() and file.stat().st_size == 8 * length + 4 for file in files)
+    return all(is_whole(file, array) for file in files)
 
 
 def refuse_lost(folder: Path, found: Mapping[str, Any], arrays: Mapping[str, zarr.Array]) -> None:
@@ -130,6 +141,20 @@ def refuse_lost(folder: Path, found: Mapping[str, Any], arrays: Mapping[str, zar
                 raise ValueError(msg)
 
 
+def refuse_larger(folder: Path, arrays: Mapping[str, zarr.Array]) -> None:
+    """Refuse chunks that are no files or hold more than they should: Zarr would read all of it.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for name, array in arrays.items():
+        most = _chunk_bytes(array)
+        for chunk in (folder / name / "c").glob("/".join("*" * array.ndim)):
+            if chunk.name.isdecimal() and not (chunk.is_file() and chunk.stat().st_size <= most):
+                msg = f"{chunk} is no file or larger than its values; scan again to repair it."
+                raise ValueError(msg)
+
+
 def fill_value_of(dtype: np.dtype) -> Any:
     """Stand for a point that is not done."""
     if dtype.kind in "fc":
@@ -144,7 +169,7 @@ def read_attributes(folder: Path) -> dict[str, Any]:
         ValueError: If it is no store of this version, or its attributes cannot be.
     """
     try:
-        document = safe_files.read_json(folder / DOCUMENT)
+        document = safe_files.read_json(folder / _DOCUMENT)
         found = dict(document["attributes"])
         is_group = (document["zarr_format"], document["node_type"]) == (3, "group")
     except (ValueError, KeyError, TypeError, OSError) as error:
@@ -162,7 +187,7 @@ def _is_plain(found: Mapping[str, Any]) -> bool:
     sizes = _are_sizes(shape, 0) and _are_sizes(blocks, 1)
     if not sizes or not isinstance(outputs, dict) or not isinstance(found.get("manifest"), dict):
         return False
-    if not 1 <= len(shape or ()) <= MOST_AXES or len(blocks or ()) != len(shape or ()):
+    if not 1 <= len(shape or ()) <= len(AXES) or len(blocks or ()) != len(shape or ()):
         return False
     return all(
         isinstance(output, list)

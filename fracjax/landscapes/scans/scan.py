@@ -13,19 +13,18 @@ from fracjax import processes
 from fracjax._types import Key, Objective, PyTree
 from fracjax.evaluation import cache_chunk_size, map_combinations
 from fracjax.landscapes.scans.evaluators import Evaluator, EvaluatorName, choose_evaluator
+from fracjax.landscapes.scans.layout import output_dimensions
 from fracjax.landscapes.scans.manifests import describe
 from fracjax.landscapes.scans.outputs import named_outputs, output_shapes
 from fracjax.landscapes.scans.store import (
     ScanStore,
-    axis_names,
     dataset_attributes,
     existing_manifest,
     open_scan,
     open_store,
-    output_dimensions,
     tile_shape,
 )
-from fracjax.landscapes.slices.grids import Grid, padded_directions
+from fracjax.landscapes.slices.grids import Grid, axis_names, padded_directions
 
 __all__ = ["scan"]
 

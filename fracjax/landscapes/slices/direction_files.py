@@ -6,9 +6,7 @@ go without its leading axis. An `.npz` is flat, with these names; a `.msgpack` i
 `flax.serialization.to_bytes` writes it and `msgpack_restore` reads it.
 """
 
-import io
 import os
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,6 @@ from fracjax._types import PyTree
 
 __all__ = ["load_directions", "save_directions"]
 
-_FLAX_ARRAY = 1  # the extension code under which Flax packs an array
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 _BARE = "directions"  # name of the only leaf of parameters that are one array
 
@@ -42,6 +39,7 @@ def save_directions(path: str | os.PathLike, directions: PyTree) -> None:
     Raises:
         ValueError: If the suffix is neither, leaves are not floating or differ in their
             leading axes, or two have one name.
+        OSError: If it cannot be written.
     """
     path = Path(path)
     if path.suffix not in (".npz", ".msgpack"):
@@ -58,13 +56,11 @@ def save_directions(path: str | os.PathLike, directions: PyTree) -> None:
             raise ValueError(msg)
         if str(array.dtype) == "bfloat16":  # which NumPy's format does not know
             arrays[name] = array.astype(np.float32)
-    content = _npz(arrays) if path.suffix == ".npz" else _msgpack(arrays)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(content)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with safe_files.written_whole(path) as file:
+        if path.suffix == ".npz":
+            safe_files.write_npz(file, arrays, compress=True)
+        else:
+            file.write(_msgpack(arrays))
 
 
 def load_directions(path: str | os.PathLike, params: PyTree, *, normalize: bool = True) -> PyTree:
@@ -146,16 +142,6 @@ def _fitted(arrays: Mapping[str, np.ndarray], params: PyTree) -> PyTree:
     return jax.tree.unflatten(jax.tree.structure(params), [jnp.asarray(leaf) for leaf in leaves])
 
 
-def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
-    # Not `np.savez`, whose own arguments are in the way of leaves called `file`.
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, array, allow_pickle=False)
-    return buffer.getvalue()
-
-
 def _msgpack(arrays: Mapping[str, np.ndarray]) -> bytes:
     nested: dict[str, Any] = {}
     for name, array in arrays.items():
@@ -168,7 +154,7 @@ def _msgpack(arrays: Mapping[str, np.ndarray]) -> bytes:
         for folder in folders:
             inside = inside.setdefault(folder, {})
         content = msgpack.packb((array.shape, array.dtype.name, array.tobytes()))
-        inside[last] = msgpack.ExtType(_FLAX_ARRAY, content)
+        inside[last] = msgpack.ExtType(safe_files.FLAX_ARRAY, content)
     return msgpack.packb(nested)
 
 
@@ -176,7 +162,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".npz":
         arrays = safe_files.read_npz(safe_files.read_bytes(path))
     elif path.suffix == ".msgpack":
-        stored = msgpack.unpackb(safe_files.read_bytes(path), ext_hook=_unpack_array, raw=False)
+        stored = safe_files.read_msgpack(safe_files.read_bytes(path), floats=_FLOATS)
         arrays = dict(_flattened(stored, ""))
     else:
         msg = "it must end in .npz or .msgpack"
@@ -198,14 +184,3 @@ def _flattened(stored: Any, name: str) -> Iterator[tuple[str, np.ndarray]]:
         raise TypeError(msg)
     for part, inside in stored.items():
         yield from _flattened(inside, f"{name}/{part}" if name else str(part))
-
-
-def _unpack_array(code: int, data: bytes) -> np.ndarray:
-    if code != _FLAX_ARRAY:
-        msg = f"it holds an unknown msgpack extension ({code})"
-        raise ValueError(msg)
-    shape, dtype, content = msgpack.unpackb(data, raw=True)
-    if dtype.decode() not in _FLOATS:
-        msg = f"it holds an array of type {dtype.decode()}, but only floats are directions"
-        raise ValueError(msg)
-    return np.frombuffer(content, jnp.dtype(dtype.decode())).reshape(shape)

@@ -13,7 +13,21 @@ from fracjax import directions as directions_
 from fracjax._types import Key, PyTree
 from fracjax.directions import DirectionKind, Vectors
 
-__all__ = ["Grid", "along", "box", "line", "plane", "zoom"]
+__all__ = [
+    "AXES",
+    "Grid",
+    "along",
+    "axis_names",
+    "box",
+    "line",
+    "padded_directions",
+    "per_axis",
+    "plane",
+    "zoom",
+]
+
+# Names of the axes of a grid, wherever it is stored, tabulated or drawn.
+AXES = ("a", "b", "c", "d", "e", "f")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +56,18 @@ class Grid:
     def size(self) -> int:
         """Number of points."""
         return math.prod(self.shape)
+
+
+def axis_names(num_axes: int) -> tuple[str, ...]:
+    """Names of the axes of a grid: a, b, c and so on.
+
+    Raises:
+        ValueError: If there are more axes than names.
+    """
+    if num_axes > len(AXES):
+        msg = f"A grid must have at most {len(AXES)} axes, but has {num_axes}."
+        raise ValueError(msg)
+    return AXES[:num_axes]
 
 
 def per_axis(name: str, given: Any, num_axes: int) -> tuple:
@@ -188,7 +214,17 @@ def plane(
 
 
 def zoom(grid: Grid, factor: float) -> Grid:
-    """Shrink a grid towards its centre by `factor`, with as many points."""
+    """Shrink a grid towards the origin of its coordinates, with as many points.
+
+    The origin is where the parameters are that a line, plane or box was made around.
+
+    Args:
+        grid: The grid.
+        factor: How much narrower the result is; below 1 it is wider.
+
+    Raises:
+        ValueError: If `factor` is not positive.
+    """
     if not factor > 0:
         msg = f"Argument `factor` must be positive, but is {factor}."
         raise ValueError(msg)

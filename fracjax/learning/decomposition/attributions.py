@@ -1,8 +1,8 @@
-"""How much of each subnetwork the samples use, and which subnetworks none of them does."""
+"""How much of each subnetwork the samples use, and how often it is among the most used."""
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from fracjax._types import Key, PyTree
 from fracjax.learning.decomposition.divergences import Divergence, squared_error
@@ -15,7 +15,7 @@ from fracjax.learning.decomposition.sample_gradients import (
 )
 from fracjax.learning.decomposition.selection import batch_top_k, selected_count
 
-__all__ = ["activation_frequency", "alive_subnetworks", "attributions"]
+__all__ = ["activation_frequency", "attributions"]
 
 
 def attributions(
@@ -70,16 +70,3 @@ def activation_frequency(
     """
     count = selected_count(found.size, fraction)
     return jnp.mean(batch_top_k(found, count), axis=0, dtype=found.dtype)
-
-
-def alive_subnetworks(
-    frequency: Float[Array, " subnetworks"], threshold: float = 0.0
-) -> Bool[Array, " subnetworks"]:
-    """Mark subnetworks that are used in more than a share of the samples.
-
-    Args:
-        frequency: Of `Decomposition`, or `activation_frequency`. Over an epoch of n samples a
-            frequency below 1/n is 0.
-        threshold: The share; 0 calls dead only what is never kept.
-    """
-    return frequency > threshold

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from fracjax._types import Leaf, PyTree
-from fracjax.learning.decomposition.feature_owners import feature_energy
+from fracjax.learning.decomposition.feature_owners import owned_features
 
 __all__ = ["CoefficientCorrelations", "coefficient_correlations", "correlation"]
 
@@ -68,7 +68,7 @@ def coefficient_correlations(
         alive: Subnetworks that are pooled; all by default.
     """
     products = subnetworks["encoder"] @ subnetworks["decoder"]
-    owned = jnp.argmax(feature_energy(products), axis=1)
+    owned = owned_features(products)
     rows = jax.vmap(lambda product, place: product[place])(products, owned)
     truth = coefficients[owned]
     own = params["encoder"] @ params["decoder"]

@@ -84,18 +84,14 @@ def reconstruction_loss(
         The loss, and the share of samples in which each subnetwork was kept.
     """
     contraction = chosen_contraction(layout, settings)
+    products = encode(layout, factors[0], gradients, contraction=contraction)
+    keep = jax.lax.stop_gradient(batch_top_k(products, count))
+    kept = jnp.where(keep, products, 0)
     if contraction == "dense":
         flat = flat_samples(gradients)
-        inward, outward = layout.matrix(factors[0]), layout.matrix(factors[1])
-        products = flat @ inward.T
-        keep = jax.lax.stop_gradient(batch_top_k(products, count))
-        kept = jnp.where(keep, products, 0)
-        left = jnp.sum((flat - kept @ outward) ** 2)
+        left = jnp.sum((flat - kept @ layout.matrix(factors[1])) ** 2)
         total = jnp.sum(flat**2)
     else:
-        products = encode(layout, factors[0], gradients, contraction=contraction)
-        keep = jax.lax.stop_gradient(batch_top_k(products, count))
-        kept = jnp.where(keep, products, 0)
         across = encode(layout, factors[1], gradients, contraction=contraction)
         total = tree.dot(gradients, gradients)
         explained = jnp.sum(kept * (2 * across - kept @ layout.gram(factors[1])))

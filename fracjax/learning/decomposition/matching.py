@@ -4,7 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from fracjax._types import Leaf, PyTree
 from fracjax.learning.decomposition.sample_gradients import flat_samples
@@ -55,8 +55,4 @@ def match_subnetworks(first: PyTree, second: PyTree) -> Matching:
     _, (rows, columns, found) = jax.lax.scan(take, cosines, length=min(cosines.shape))
     pairs = jnp.full(len(left), -1).at[rows].set(columns)
     paired = jnp.zeros(len(left), cosines.dtype).at[rows].set(found)
-    return Matching(cosines, _mean_max(cosines), pairs, paired)
-
-
-def _mean_max(cosines: Float[Array, "first second"]) -> Float[Array, ""]:
-    return jnp.mean(jnp.max(cosines, axis=1))
+    return Matching(cosines, jnp.mean(jnp.max(cosines, axis=1)), pairs, paired)

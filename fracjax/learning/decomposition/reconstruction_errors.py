@@ -44,6 +44,9 @@ def reconstruction_error(
         The error with a Student interval over batches, which are independent if the samples are.
         Details: `losses` of the batches and `frequency` of the subnetworks. `DIVERGED` where a
         loss is not finite, `TOO_FEW_POINTS` with fewer than two batches.
+
+    Raises:
+        ValueError: If the samples do not fill a batch.
     """
     layout, batch = settings.layout(params), settings.batch_size
     batches = len(jax.tree.leaves(inputs)[0]) // batch
@@ -53,22 +56,22 @@ def reconstruction_error(
     count = selected_count(batch * settings.num_subnetworks, settings.fraction)
     outputs = jax.vmap(apply, in_axes=(None, 0))
 
-    def one(_: None, taken_and_key: tuple[PyTree, Key]) -> tuple[None, tuple[Array, Array]]:
+    def one(taken_and_key: tuple[PyTree, Key]) -> tuple[Array, Array]:
         taken, draw = taken_and_key
         references = reference_outputs(outputs(params, taken), draw, settings.reference)
         gradients = sample_gradients(
             apply, params, taken, references, divergence=settings.divergence, chunk=settings.chunk
         )
-        return None, reconstruction_loss(layout, factors, gradients, count, settings)
+        return reconstruction_loss(layout, factors, gradients, count, settings)
 
     cut = jax.tree.map(
         lambda leaf: leaf[: batches * batch].reshape(batches, batch, *leaf.shape[1:]), inputs
     )
-    _, (losses, frequencies) = jax.lax.scan(one, None, (cut, jax.random.split(key, batches)))
+    losses, frequencies = jax.lax.map(one, (cut, jax.random.split(key, batches)))
     finite = jnp.all(jnp.isfinite(losses))
     mean, error, _ = masked_mean(losses, jnp.ones(losses.shape, bool))
-    reach = student_quantile(max(batches - 1, 0), max(batches - 1, 1)).astype(losses.dtype) * error
-    few = Status.OK if batches > 1 else Status.TOO_FEW_POINTS
-    status = jnp.where(finite, int(few), int(Status.DIVERGED))
+    reach = student_quantile(batches - 1, batches).astype(losses.dtype) * error
+    seen = Status.OK if batches > 1 else Status.TOO_FEW_POINTS
+    status = jnp.where(finite, int(seen), int(Status.DIVERGED))
     details = {"losses": losses, "frequency": jnp.mean(frequencies, axis=0)}
     return Estimate(mean, error, mean - reach, mean + reach, status, details)

@@ -28,7 +28,6 @@ __all__ = [
     "ToyModel",
     "TrainedToy",
     "circuits",
-    "parallel_copies",
     "square",
     "superposition",
     "train_toy",
@@ -210,6 +209,9 @@ def train_toy(
         learning_rate: Of AdamW.
         weight_decay: Of AdamW.
         restarts: First weights that are tried on the same task; the lowest loss is kept.
+
+    Raises:
+        ValueError: If a number is below 1.
     """
     check_at_least(restarts=(restarts, 1), num_epochs=(num_epochs, 1))
     of_inputs, of_weights, of_task, of_batches = jax.random.split(key, 4)
@@ -245,21 +247,6 @@ def train_toy(
     found, losses = jax.vmap(run)(starts)
     best = jnp.argmin(losses)
     return TrainedToy(jax.tree.map(lambda leaf: leaf[best], found), losses[best], coefficients)
-
-
-def parallel_copies(params: PyTree, copies: int = 3) -> PyTree:
-    """Put independent copies of an encoder and decoder side by side in block-diagonal matrices.
-
-    Args:
-        params: With keys `encoder`, `decoder` and `bias`, of `superposition`.
-        copies: How many.
-    """
-    blocks = {
-        name: jax.scipy.linalg.block_diag(*[params[name]] * copies)
-        for name in params
-        if name != "bias"
-    }
-    return {**blocks, "bias": jnp.tile(params["bias"], copies)}
 
 
 def _initial(model: ToyModel, key: Key) -> PyTree:

@@ -12,10 +12,9 @@ from jaxtyping import Array, Float, Int
 from fracjax import tree
 from fracjax._types import Key, Leaf, PyTree
 from fracjax.estimators.settings import check_at_least
+from fracjax.learning.weight_diffusion.networks import neighbourhoods
 
 __all__ = ["DigitNetwork", "TrainedDigits", "train_digits"]
-
-_SIDE = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,16 +70,9 @@ class DigitNetwork:
 
 
 def _convolve(layer: PyTree, units: Float[Array, "rows columns inputs"], stride: int) -> Array:
-    """Convolve with a 3 × 3 kernel, the same size around, every `stride`-th place."""
-    side = len(units)
-    padded = jnp.pad(units, ((1, 1), (1, 1), (0, 0)))
-    shifted = [
-        padded[row : row + side : stride, column : column + side : stride]
-        for row in range(3)
-        for column in range(3)
-    ]
+    """Convolve with a 3 × 3 kernel, zeros around, every `stride`-th place."""
     kernel = layer["kernel"].reshape(-1, layer["kernel"].shape[-1])
-    return jnp.concatenate(shifted, axis=-1) @ kernel + layer["bias"]
+    return neighbourhoods(units[None], stride=stride)[0] @ kernel + layer["bias"]
 
 
 @jax.tree_util.register_dataclass
@@ -119,6 +111,9 @@ def train_digits(
         num_epochs: Passes over the images; what does not fill a batch is left out of one.
         batch_size: Images per update, at most as many as there are.
         learning_rate: At the start.
+
+    Raises:
+        ValueError: If a number is below 1, or there are fewer images than a batch takes.
     """
     count = len(images)
     check_at_least(

@@ -4,6 +4,8 @@ Any direction changes a network if one goes far enough along it. That a subnetwo
 return is said of one that matters more than random directions that change the outputs as much.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -24,6 +26,9 @@ def unit_directions(key: Key, params: PyTree, count: int) -> PyTree:
         key: One key.
         params: Like which.
         count: How many.
+
+    Raises:
+        ValueError: If `count` is below 1.
     """
     check_at_least(count=(count, 1))
 
@@ -53,9 +58,7 @@ def output_divergence(
         size: δ.
         divergence: One that vanishes where outputs agree, so not `detached_product`.
     """
-    outputs = jax.vmap(apply, in_axes=(None, 0))
-    moved = outputs(tree.add_scaled(params, size, direction), inputs)
-    return jnp.mean(jax.vmap(divergence)(moved, outputs(params, inputs)))
+    return _divergence_along(apply, params, inputs, direction, divergence)(jnp.asarray(size))
 
 
 def matched_size(
@@ -86,16 +89,12 @@ def matched_size(
 
     Returns:
         δ; NaN where the divergence at `largest` is below the target, or not finite at the end.
+
+    Raises:
+        ValueError: If `num_halvings` is below 1.
     """
     check_at_least(num_halvings=(num_halvings, 1))
-
-    outputs = jax.vmap(apply, in_axes=(None, 0))
-    plain = outputs(params, inputs)
-
-    def reached(size: Array) -> Array:
-        moved = outputs(tree.add_scaled(params, size, direction), inputs)
-        return jnp.mean(jax.vmap(divergence)(moved, plain))
-
+    reached = _divergence_along(apply, params, inputs, direction, divergence)
     dtype = jnp.result_type(*jax.tree.leaves(params))
     goal = jnp.asarray(target, dtype)
 
@@ -112,3 +111,17 @@ def matched_size(
     found = reached(size)
     close = (0.99 * goal <= found) & (found <= 1.01 * goal) & jnp.isfinite(goal)
     return jnp.where(close, size, jnp.nan)
+
+
+def _divergence_along(
+    apply: Apply, params: PyTree, inputs: PyTree, direction: PyTree, divergence: Divergence
+) -> Callable[[Array], Float[Array, ""]]:
+    """Make `size -> output_divergence`, which evaluates the outputs at W once."""
+    outputs = jax.vmap(apply, in_axes=(None, 0))
+    plain = outputs(params, inputs)
+
+    def at(size: Array) -> Float[Array, ""]:
+        moved = outputs(tree.add_scaled(params, size, direction), inputs)
+        return jnp.mean(jax.vmap(divergence)(moved, plain))
+
+    return at

@@ -89,6 +89,9 @@ def visited_observations(
         num_samples: How many observations.
         num_episodes: Episodes that they are drawn from.
         horizon: Longest episode, in steps.
+
+    Raises:
+        ValueError: If a number is out of range.
     """
     check_at_least(
         num_samples=(num_samples, 2), num_episodes=(num_episodes, 1), horizon=(horizon, 1)

@@ -23,7 +23,7 @@ __all__ = ["choose_tensors", "replace_tensors", "restrict", "tensor_names"]
 def tensor_names(params: PyTree) -> list[str]:
     """Paths of all tensors, such as `blocks/0/attention/query`, in the order of leaves."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(params)
-    return [_name(path) for path, _ in leaves]
+    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
 
 
 def choose_tensors(params: PyTree, *patterns: str) -> dict[str, Array]:
@@ -39,8 +39,8 @@ def choose_tensors(params: PyTree, *patterns: str) -> dict[str, Array]:
     Raises:
         ValueError: If there is no pattern, or one that matches nothing.
     """
-    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
-    named = {_name(path): jnp.asarray(leaf) for path, leaf in leaves}
+    leaves = map(jnp.asarray, jax.tree.leaves(params))
+    named = dict(zip(tensor_names(params), leaves, strict=True))
     idle = [p for p in patterns if not any(fnmatch.fnmatchcase(name, p) for name in named)]
     if idle or not patterns:
         msg = (
@@ -65,13 +65,13 @@ def replace_tensors(params: PyTree, chosen: dict[str, Array]) -> PyTree:
     Raises:
         ValueError: If a path is not one of `params`.
     """
-    leaves, structure = jax.tree_util.tree_flatten_with_path(params)
-    names = [_name(path) for path, _ in leaves]
+    leaves, structure = jax.tree.flatten(params)
+    names = tensor_names(params)
     unknown = sorted(set(chosen) - set(names))
     if unknown:
         msg = f"Argument `chosen` must hold tensors of {', '.join(names)}, but holds {unknown}."
         raise ValueError(msg)
-    found = [chosen.get(name, leaf) for name, (_, leaf) in zip(names, leaves, strict=True)]
+    found = [chosen.get(name, leaf) for name, leaf in zip(names, leaves, strict=True)]
     return jax.tree.unflatten(structure, found)
 
 
@@ -93,7 +93,3 @@ def restrict(
         return apply(replace_tensors(params, chosen), x)
 
     return choose_tensors(params, *patterns), apply_chosen
-
-
-def _name(path: tuple) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")

@@ -192,6 +192,9 @@ def train_transformer(
         batch_size: Sequences per update.
         learning_rate: At the start.
         num_fresh: Sequences of the final loss.
+
+    Raises:
+        ValueError: If a number is out of range.
     """
     check_at_least(
         num_updates=(num_updates, 1), batch_size=(batch_size, 1), num_fresh=(num_fresh, 2)

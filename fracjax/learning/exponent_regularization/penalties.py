@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float
 from fracjax import tangent
 from fracjax._types import Key, Leaf, PyTree, Status
 from fracjax.estimators.chaos.frames import advance_frame
-from fracjax.estimators.settings import check_at_least, check_multiple, check_num_coordinates
+from fracjax.estimators.settings import check_at_least, check_num_coordinates
 from fracjax.tangent import Coordinates, Lift
 
 __all__ = ["ExponentPenalty", "exponent_penalty", "penalize_growth", "spread_penalty"]
@@ -136,7 +136,6 @@ def exponent_penalty(
         (True, True)
     """
     count = check_num_coordinates("num_exponents", num_exponents, state, coordinates)
-    check_multiple(num_steps, renormalize_every)
     _check(num_steps, num_transient, renormalize_every, checkpoint_every, reduce, inputs)
     state = tangent.combine(*tangent.partition(state))
     frame = tangent.random_frame(key, state, count, coordinates, lift)
@@ -300,14 +299,20 @@ def _check(
     reduce: str,
     inputs: PyTree | None,
 ) -> None:
-    check_at_least(num_transient=(num_transient, 0), checkpoint_every=(checkpoint_every, 1))
+    check_at_least(
+        num_steps=(num_steps, 1),
+        num_transient=(num_transient, 0),
+        renormalize_every=(renormalize_every, 1),
+        checkpoint_every=(checkpoint_every, 1),
+    )
     _one_of("reduce", reduce, get_args(Reduce))
-    if num_transient % renormalize_every:
-        msg = (
-            "Argument `num_transient` must be a multiple of `renormalize_every` ="
-            f" {renormalize_every}, but is {num_transient}."
-        )
-        raise ValueError(msg)
+    for name, steps in (("num_steps", num_steps), ("num_transient", num_transient)):
+        if steps % renormalize_every:
+            msg = (
+                f"Argument `{name}` must be a multiple of `renormalize_every` ="
+                f" {renormalize_every}, but is {steps}."
+            )
+            raise ValueError(msg)
     total = num_transient + num_steps
     windows = total // renormalize_every
     if checkpoint_every is not None and windows % checkpoint_every:

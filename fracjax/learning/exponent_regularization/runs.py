@@ -1,10 +1,8 @@
 """Train many seeds at several weights of the penalty at once, and go on after an interruption."""
 
 import dataclasses
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +10,7 @@ import numpy as np
 
 from fracjax._types import Key, Leaf, PyTree
 from fracjax.estimators.settings import check_at_least
+from fracjax.learning.exponent_regularization.run_files import load_run, save_run
 from fracjax.learning.exponent_regularization.short_horizon import (
     Learner,
     Log,
@@ -70,11 +69,11 @@ def train_policies(
         updates_per_call: Updates between returns to the host: between progress reports, and
             between writes of `file`.
         file: Where to keep everything that is needed to go on (`.npz`). An existing file of
-            the same shapes is gone on from.
+            the same environment, settings, weights, first parameters and key is gone on from.
         on_progress: Called with updates done and updates in all.
 
     Raises:
-        ValueError: If a setting is out of range, or `file` holds another run.
+        ValueError: If a setting is out of range, or `file` holds another run or is damaged.
     """
     settings = settings or TrainingSettings()
     check_at_least(updates_per_call=(updates_per_call, 1))
@@ -101,7 +100,7 @@ def train_policies(
     logs: list[Log] = []
     identity = repr((environment.name, settings, tuple(map(float, weights)), seeds))
     if file is not None and file.exists():
-        learners, past = _load(file, learners, identity)
+        learners, past = load_run(file, learners, identity, num_updates=total)
         done = past.reward.shape[-1]
         logs.append(past)
     while done < total:
@@ -111,7 +110,7 @@ def train_policies(
         done += count
         if file is not None:
             logs = [_joined(logs)]
-            _save(file, learners, logs[0], identity)
+            save_run(file, learners, logs[0], identity)
         if on_progress is not None:
             on_progress(done, total)
     return TrainedPolicies(learners.params, table, _joined(logs))
@@ -179,38 +178,3 @@ def fine_tune(
 
 def _joined(logs: list[Log]) -> Log:
     return jax.tree.map(lambda *parts: np.concatenate(parts, axis=-1), *logs)
-
-
-def _arrays(learners: Learner) -> list[np.ndarray]:
-    """Leaves as NumPy arrays, keys as their data."""
-    plain = learners._replace(key=jax.random.key_data(learners.key))
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(plain)]
-
-
-def _save(file: Path, learners: Learner, log: Log, identity: str) -> None:
-    new = file.with_name(file.name + ".new")
-    entries: dict[str, Any] = {"identity": np.asarray(identity)}
-    entries |= {f"learner_{index}": leaf for index, leaf in enumerate(_arrays(learners))}
-    entries |= {f"log_{name}": leaf for name, leaf in log._asdict().items()}
-    with new.open("wb") as handle:
-        np.savez(handle, **entries)
-        handle.flush()
-        os.fsync(handle.fileno())
-    new.replace(file)
-
-
-def _load(file: Path, like: Learner, identity: str) -> tuple[Learner, Log]:
-    with np.load(file, allow_pickle=False) as held:
-        found = str(held["identity"])
-        if found != identity:
-            msg = (
-                f"Argument `file` must be of the same run, but {file} holds {found}"
-                f" instead of {identity}."
-            )
-            raise ValueError(msg)
-        plain = like._replace(key=jax.random.key_data(like.key))
-        shapes, structure = jax.tree.flatten(plain)
-        leaves = [held[f"learner_{index}"] for index in range(len(shapes))]
-        log = Log(*(held[f"log_{name}"] for name in Log._fields))
-    read = jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in leaves])
-    return read._replace(key=jax.random.wrap_key_data(read.key)), log

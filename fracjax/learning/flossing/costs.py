@@ -82,10 +82,7 @@ def flossing_cost(
     """
     check_at_least(repeats=(repeats, 1))
 
-    def value(params: PyTree) -> jax.Array:
-        found = loss(params)
-        return found.value if isinstance(found, ExponentPenalty) else found
-
+    value = _scalar(loss)
     forward = _program(value, params, repeats)
     backward = _program(jax.value_and_grad(value), params, repeats)
     return FlossingCost(
@@ -135,11 +132,7 @@ def stored_bytes(function: Callable[[PyTree], Any], params: PyTree) -> int:
         function: `params -> scalar`, or an `ExponentPenalty`.
         params: Parameters.
     """
-
-    def value(params: PyTree) -> jax.Array:
-        found = function(params)
-        return found.value if isinstance(found, ExponentPenalty) else found
-
+    value = _scalar(function)
     held = jax.eval_shape(lambda params: jax.vjp(value, params)[1], params)
     return sum(_bytes(leaf) for leaf in jax.tree.leaves(held))
 
@@ -160,6 +153,16 @@ def count_operations(function: Callable, *arguments: PyTree) -> int:
     """
     jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
     return _count(partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0])
+
+
+def _scalar(loss: Callable[[PyTree], Any]) -> Callable[[PyTree], jax.Array]:
+    """Make a function of parameters that gives what is to be differentiated."""
+
+    def value(params: PyTree) -> jax.Array:
+        found = loss(params)
+        return found.value if isinstance(found, ExponentPenalty) else found
+
+    return value
 
 
 def _program(function: Callable, params: PyTree, repeats: int) -> ProgramCost:

@@ -55,7 +55,12 @@ def quadratic_moments(
 
 
 def step_moments(place: float, sigma: float) -> GradientMoments:
-    """Moments for the unit step at 0: the pathwise gradient is 0 wherever it is taken."""
+    """Moments for the unit step at 0: the pathwise gradient is 0 wherever it is taken.
+
+    Args:
+        place: θ.
+        sigma: σ.
+    """
     gradient = math.exp(-(place**2) / (2 * sigma**2)) / (math.sqrt(2 * math.pi) * sigma)
     # An antithetic pair differs where |σ ε| > |place|: E ε² over that, over 4 σ².
     edge = abs(place) / sigma

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 __all__ = [
     "Rule",
@@ -20,6 +20,7 @@ __all__ = [
     "bandit_update",
     "bandit_value",
     "check_rule",
+    "effective_gap",
     "policy_probabilities",
 ]
 
@@ -75,6 +76,20 @@ def advantages(
     """
     differences = rewards[..., :, None] - rewards[..., None, :]
     return jnp.sum(probabilities[..., None, :] * differences, axis=-1)
+
+
+def effective_gap(
+    rewards: Float[Array, "*batch arms"], best: Int[Array, "*batch"] | int = 0
+) -> Float[Array, "*batch"]:
+    """Δ_eff: the best arm's reward less the largest of the others; negative where it is not best.
+
+    Args:
+        rewards: r.
+        best: Which arm counts as the best.
+    """
+    mark = jnp.arange(rewards.shape[-1]) == jnp.asarray(best)[..., None]
+    own = jnp.sum(jnp.where(mark, rewards, 0), axis=-1)
+    return own - jnp.max(jnp.where(mark, -jnp.inf, rewards), axis=-1)
 
 
 def bandit_gradient(

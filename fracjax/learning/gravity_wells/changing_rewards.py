@@ -41,7 +41,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from fracjax._types import Leaf, Status
-from fracjax.learning.gravity_wells.bandits import advantages
+from fracjax.learning.gravity_wells.bandits import advantages, effective_gap
+from fracjax.learning.gravity_wells.escape_laws import escape_lower_bound
 from fracjax.learning.gravity_wells.escapes import ESCAPE_PROBABILITY, GAP_SHARE
 from fracjax.learning.gravity_wells.first_passage import first_passage
 from fracjax.learning.gravity_wells.tabular_mdps import (
@@ -55,7 +56,6 @@ __all__ = [
     "RewardSchedule",
     "StateEscapes",
     "asr_hypothesis",
-    "effective_gap",
     "state_escapes",
 ]
 
@@ -92,20 +92,6 @@ class StateEscapes:
     bound: Leaf
     start: Leaf
     status: Leaf
-
-
-def effective_gap(
-    rewards: Float[Array, "*batch arms"], best: Int[Array, "*batch"] | int = 0
-) -> Float[Array, "*batch"]:
-    """Δ_eff: the best arm's reward less the largest of the others; negative where it is not best.
-
-    Args:
-        rewards: r.
-        best: Which arm counts as the best.
-    """
-    mark = jnp.arange(rewards.shape[-1]) == jnp.asarray(best)[..., None]
-    own = jnp.sum(jnp.where(mark, rewards, 0), axis=-1)
-    return own - jnp.max(jnp.where(mark, -jnp.inf, rewards), axis=-1)
 
 
 def asr_hypothesis(
@@ -186,7 +172,7 @@ def state_escapes(
     fixed = effective_step(step_size, occupancy(logits, mdp), mdp.discount)
 
     def step(state: tuple, index: Array) -> tuple[Array, Array, tuple]:
-        moved, lost, drive = state
+        moved, lost, drive, left = state
         rewards = rewards_at(index)
         if contextual:
             probabilities = jax.nn.softmax(logits + moved, axis=-1)
@@ -206,14 +192,13 @@ def state_escapes(
         change = size[:, None] * probabilities * later - lost
         after = moved + change
         # A state that has left may come back in; its drive is that of the first stay.
-        held = inside & (drive >= 0)
-        grown = jnp.abs(drive) + size * jnp.maximum(pull, 0)
-        drive = jnp.where(held, grown, -jnp.abs(drive))
+        left = left | ~inside
+        drive = jnp.where(left, drive, drive + size * jnp.maximum(pull, 0))
         alive = jnp.isfinite(own).all() & jnp.isfinite(gap).all()
-        return events, alive, (after, (after - moved) - change, drive)
+        return events, alive, (after, (after - moved) - change, drive, left)
 
     zero = jnp.zeros_like(logits)
-    state = (zero, zero, jnp.zeros(states, logits.dtype))
+    state = (zero, zero, jnp.zeros(states, logits.dtype), jnp.zeros(states, bool))
     found = first_passage(step, state, max_steps=max_steps, shape=(3, states))
     x = jnp.sum(jnp.where(mark, jax.nn.softmax(logits, axis=-1), 0), axis=-1)
     seen = jnp.where(found.observed[2], int(Status.OK), int(Status.NOT_CONVERGED))
@@ -224,8 +209,8 @@ def state_escapes(
         effective_observed=found.observed[1],
         probability_time=found.times[2],
         probability_observed=found.observed[2],
-        drive=jnp.abs(found.state[2]),
-        bound=jnp.maximum(1 - x / ESCAPE_PROBABILITY, 0) / (2 * x),
+        drive=found.state[2],
+        bound=escape_lower_bound(x, 1.0),
         start=x,
         status=jnp.where(found.alive, seen, int(Status.DIVERGED)),
     )

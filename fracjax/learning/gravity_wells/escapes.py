@@ -13,6 +13,7 @@ from fracjax.learning.gravity_wells.bandits import (
     advantages,
     bandit_update,
     check_rule,
+    effective_gap,
     policy_probabilities,
 )
 from fracjax.learning.gravity_wells.first_passage import first_passage
@@ -115,7 +116,7 @@ def escape_time(
     rewards = jnp.asarray(rewards, dtype)
     best = jnp.argmax(rewards)
     mark = jnp.arange(len(rewards)) == best
-    gap = rewards[best] - jnp.max(jnp.where(mark, -jnp.inf, rewards))
+    gap = effective_gap(rewards, best)
     update = functools.partial(
         bandit_update, step_size=step_size, rule=rule, power=power, scale_free=scale_free
     )

@@ -9,14 +9,14 @@ from jaxtyping import Array, Bool, Float
 from fracjax._types import Estimate, Key, Leaf, Status
 from fracjax.estimators.intervals import student_quantile
 from fracjax.estimators.settings import check_at_least
-from fracjax.learning.gravity_wells.bandits import Rule, policy_probabilities
+from fracjax.learning.gravity_wells.bandits import Rule, effective_gap, policy_probabilities
 from fracjax.learning.gravity_wells.escape_laws import escape_constant
 from fracjax.learning.gravity_wells.escapes import ESCAPE_PROBABILITY, escape_time
 from fracjax.learning.gravity_wells.survival_curves import survival_curve, survival_quantile
+from fracjax.learning.share_intervals import wilson_interval
 
 __all__ = ["SpreadStudy", "initial_params", "log_slope", "share_of", "spread_study"]
 
-_NORMAL = 1.959964
 _CHUNK = 256
 _LONGEST = 0.9  # of the limit: times are at most 1.07 times what the law predicts
 _SHORTEST = 50.0
@@ -140,8 +140,8 @@ def spread_study(
     # Sorted: the starts of a chunk take about the same time.
     times, observed = jax.lax.map(one, params, batch_size=min(_CHUNK, len(params)))
     start = probabilities[:, best]
-    rest = jnp.max(jnp.where(jnp.arange(len(rewards)) == best, -jnp.inf, rewards))
-    law = step_size * (rewards[best] - rest) * start / escape_constant(probabilities, best)
+    gap = effective_gap(rewards, best)
+    law = step_size * gap * start / escape_constant(probabilities, best)
     predicted = (1 - start / ESCAPE_PROBABILITY) / law
     kept = (predicted > _SHORTEST) & (1 / law < _LONGEST * max_steps) & observed
     ratio = times * law
@@ -170,12 +170,9 @@ def share_of(happened: Bool[Array, " n"]) -> Estimate:
     """Share of independent cases, with Wilson's interval."""
     count = happened.size
     share = jnp.mean(happened.astype(jnp.result_type(float)))
-    square = _NORMAL**2 / count
-    middle = (share + square / 2) / (1 + square)
     error = jnp.sqrt(share * (1 - share) / count)
-    margin = _NORMAL / (1 + square) * jnp.sqrt(error**2 + square / (4 * count))
+    low, high = wilson_interval(share, count)
     status = jnp.asarray(int(Status.OK))
-    low, high = jnp.maximum(middle - margin, 0), jnp.minimum(middle + margin, 1)
     return Estimate(share, error, low, high, status, {"num_cases": jnp.asarray(count)})
 
 

@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, Float
 __all__ = [
     "MULTIPLIERS",
     "NUM_BINS",
-    "PRESETS",
+    "Climb",
     "Preset",
     "bin_centres",
     "effective_bins",
@@ -34,7 +34,7 @@ __all__ = [
 
 Preset = Literal["normal_low", "normal_avg", "normal_high", "uniform"]
 # Mean and spread in distance, of PADS's public code; "uniform" is every bin alike.
-PRESETS: dict[str, tuple[float, float]] = {
+_PRESETS: dict[str, tuple[float, float]] = {
     "normal_low": (0.5, 0.05),
     "normal_avg": (1.1, 0.04),
     "normal_high": (1.6, 0.04),
@@ -94,7 +94,7 @@ def preset_sampler(preset: Preset) -> Float[Array, " bins"]:
         raise ValueError(msg)
     if preset == "uniform":
         return jnp.full(NUM_BINS, 1 / NUM_BINS)
-    return pair_sampler(*PRESETS[preset])
+    return pair_sampler(*_PRESETS[preset])
 
 
 def effective_bins(probabilities: Float[Array, "*batch bins"]) -> Float[Array, "*batch"]:

@@ -85,8 +85,9 @@ def train_sampler(
     """Train a model whose pairs a learned sampler draws.
 
     `"reinforce"`: per bin a softmax over the three multipliers .8, 1, 1.25, linear in (1, the
-    bin's share, the change of quality over ten updates), learns by REINFORCE with Adam (rate .01)
-    and a moving baseline (.05) from the sign of the change of measured quality, as in PADS.
+    bin's share, the change of quality over its last ten values), learns by REINFORCE with Adam
+    (rate .01) and a moving baseline (.05) from the sign of the change of measured quality, as in
+    PADS.
     `"exact"`: the logarithms of the weights climb U along its exact gradient p_b (u_b - U), the
     gravity well of softmax itself, without noise.
 

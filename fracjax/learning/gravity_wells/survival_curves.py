@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from fracjax._types import Estimate, Status
+from fracjax.learning.share_intervals import wilson_interval
 
 __all__ = ["survival_curve", "survival_quantile"]
 
@@ -58,8 +59,8 @@ def survival_curve(
 def _estimated_curve(
     times: Float[Array, " n"], observed: Bool[Array, " n"], at: Float[Array, " points"]
 ) -> Estimate:
-    survival, cases, risk, known, finite = _curve(times, observed, at)
-    low, high = _wilson(survival, cases)
+    survival, cases, remaining, known, finite = _curve(times, observed, at)
+    low, high = wilson_interval(survival, cases)
     error = jnp.sqrt(survival * (1 - survival) / cases)
     status = jnp.where(known, int(Status.OK), int(Status.TOO_FEW_POINTS))
     status = jnp.where(finite, status, int(Status.DIVERGED))
@@ -67,7 +68,7 @@ def _estimated_curve(
     survival, error, low, high = (
         jnp.where(good, part, jnp.nan) for part in (survival, error, low, high)
     )
-    return Estimate(survival, error, low, high, status, {"at_risk": risk})
+    return Estimate(survival, error, low, high, status, {"at_risk": remaining})
 
 
 def survival_quantile(
@@ -107,7 +108,7 @@ def _estimated_quantile(
 ) -> Estimate:
     ordered = jnp.sort(times)
     survival, cases, _, known, finite = _curve(times, observed, ordered)
-    low, high = _wilson(survival, cases)
+    low, high = wilson_interval(survival, cases)
 
     def crossing(curve: Array) -> Array:
         below = known & (curve <= 1 - share + 1e-6)
@@ -151,28 +152,20 @@ def _curve(
     waiting = count - jnp.arange(count, dtype=times.dtype)
     factor = jnp.log1p(-happened / waiting)  # -inf at the last case
     term = happened / (waiting * jnp.maximum(waiting - happened, 1))
-    logs = jnp.concatenate([jnp.zeros(1, times.dtype), jnp.cumsum(factor)])
-    greenwood = jnp.concatenate([jnp.zeros(1, times.dtype), jnp.cumsum(term)])
-    place = jnp.searchsorted(times, points, side="right")
-    survival = jnp.exp(logs[place])
-    risk = (count - place).astype(times.dtype)
-    spread = greenwood[place]
-    cases = (1 - survival) / jnp.maximum(survival * spread, jnp.finfo(times.dtype).tiny)
+    logs, greenwood, events, censorings = (
+        jnp.concatenate([jnp.zeros(1, times.dtype), jnp.cumsum(part)])
+        for part in (factor, term, happened, 1 - happened)
+    )
+    upto = jnp.searchsorted(times, points, side="right")
     before = jnp.searchsorted(times, points, side="left")
-    censored_before = (jnp.cumsum(1 - happened)[jnp.maximum(before - 1, 0)] > 0) & (before > 0)
+    survival = jnp.exp(logs[upto])
+    # Whoever is censored at a point was still waiting there.
+    remaining = count - events[upto] - censorings[before]
+    cases = (1 - survival) / jnp.maximum(survival * greenwood[upto], jnp.finfo(times.dtype).tiny)
     # Before the first event those who remain are what it is known from; after the last, all
     # that were there until their end.
-    cases = jnp.where(survival >= 1, jnp.maximum(risk, 1), cases)
-    whole = jnp.where(censored_before, jnp.sum(happened), count)
+    cases = jnp.where(survival >= 1, jnp.maximum(remaining, 1), cases)
+    whole = jnp.where(censorings[before] > 0, jnp.sum(happened), count)
     cases = jnp.where(survival <= 0, whole, cases)
     known = (points <= times[-1]) | (survival <= 0)
-    return survival, cases, risk.astype(jnp.int32), known, finite
-
-
-def _wilson(share: Array, cases: Array) -> tuple[Array, Array]:
-    """Wilson's interval of a share of so many cases."""
-    square = _NORMAL**2 / cases
-    middle = (share + square / 2) / (1 + square)
-    margin = _NORMAL / (1 + square)
-    margin = margin * jnp.sqrt(share * (1 - share) / cases + square / (4 * cases))
-    return jnp.maximum(middle - margin, 0), jnp.minimum(middle + margin, 1)
+    return survival, cases, remaining.astype(jnp.int32), known, finite

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from fracjax.learning.gravity_wells.bandits import advantages
 
 __all__ = [
+    "Evaluation",
     "TabularMDP",
     "contextual_mdp",
     "effective_step",

@@ -13,9 +13,9 @@ from fracjax.learning.gravity_wells.bandits import (
     advantages,
     bandit_gradient,
     bandit_update,
+    effective_gap,
     policy_probabilities,
 )
-from fracjax.learning.gravity_wells.changing_rewards import effective_gap
 
 __all__ = ["AscentTrace", "ascent_trace"]
 

@@ -11,7 +11,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from fracjax._types import Estimate, Leaf, Status
 from fracjax.estimators.settings import check_at_least
-from fracjax.learning.gravity_wells.escapes import ESCAPE_PROBABILITY, GAP_SHARE
+from fracjax.learning.gravity_wells.escape_laws import escape_lower_bound
+from fracjax.learning.gravity_wells.escapes import GAP_SHARE
 from fracjax.learning.gravity_wells.inverse_rates import inverse_rate_forecast
 
 __all__ = ["Well", "WellDiagnosis", "diagnose_well"]
@@ -268,7 +269,7 @@ def _duration(
 
 def _by_law(time: Array, x: Array, gap: Array, step_size: Array, found: Array) -> Estimate:
     """The softmax law from one record; its interval is the range of c."""
-    wait = jnp.maximum(1 - x / ESCAPE_PROBABILITY, 0) / (step_size * gap * x)
+    wait = 2 * escape_lower_bound(x, gap, step_size)
     low, high = time + wait / 2, time + wait
     value = time + wait / jnp.sqrt(jnp.asarray(2.0, time.dtype))
     error = (high - low) / jnp.sqrt(jnp.asarray(12.0, time.dtype))

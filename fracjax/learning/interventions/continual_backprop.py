@@ -74,6 +74,10 @@ def continual_backprop(
         maturity: Updates before a unit may be replaced.
         decay: d.
 
+    Raises:
+        ValueError: If a setting is out of range; by `init` and `update`, if layers or activations
+            do not fit the parameters.
+
     References:
         Dohare et al. (2024), https://doi.org/10.1038/s41586-024-07711-7.
     """

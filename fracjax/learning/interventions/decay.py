@@ -60,6 +60,9 @@ def l2_to_init(
         strength: The strength.
         kernels_only: Whether leaves of fewer than two axes are left alone.
 
+    Raises:
+        ValueError: By `update`, if it is given no parameters.
+
     References:
         Kumar et al. (2023), https://arxiv.org/abs/2308.11958.
     """

@@ -181,6 +181,9 @@ def fresh_parameters(params: PyTree, scheme: Scheme = "torch_uniform") -> Callab
     Args:
         params: Of the network, for shapes and names; no collections of statistics.
         scheme: The law.
+
+    Raises:
+        ValueError: If there is no such law.
     """
     if scheme not in get_args(Scheme):
         msg = f"Argument `scheme` must be one of {get_args(Scheme)}, but is {scheme!r}."

@@ -143,7 +143,11 @@ def recycle_units(
 def check_activations(
     params: PyTree, activations: Mapping[str, Array], layers: Sequence[UnitLayer]
 ) -> None:
-    """Check that there are activations of every layer, of its number of units."""
+    """Check that there are activations of every layer, of its number of units.
+
+    Raises:
+        ValueError: If there are not.
+    """
     leaves = named_leaves(params)
     for layer in layers:
         units = jnp.shape(leaves[layer.kernel])[-1]

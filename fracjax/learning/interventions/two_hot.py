@@ -51,6 +51,9 @@ def linear_support(low: float, high: float, number: int) -> CategoricalSupport:
         low: The first; targets below are clipped.
         high: The last; targets above are clipped.
         number: How many.
+
+    Raises:
+        ValueError: If there are fewer than two, or `low` is not below `high`.
     """
     if number < 2 or not low < high:
         msg = (

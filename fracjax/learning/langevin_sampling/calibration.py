@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from fracjax._types import Estimate, Status
 from fracjax.estimators.settings import check_at_least
+from fracjax.learning.share_intervals import wilson_interval
 
 __all__ = ["Calibration", "calibration"]
 
@@ -61,6 +62,9 @@ def calibration(
         Estimates; values that are not finite give NaN and `DIVERGED`, except that a probability of
         zero for the true class gives an infinite NLL alone.
 
+    Raises:
+        ValueError: If there are fewer than two samples or no bins.
+
     References:
         Guo et al. (2017), https://arxiv.org/abs/1706.04599, for the bins; Brown, Cai and DasGupta
         (2001), https://doi.org/10.1214/ss/1009213286, for Wilson's interval.
@@ -75,7 +79,7 @@ def calibration(
     losses = -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]
     squares = jnp.sum((probabilities - truth) ** 2, axis=1)
     return Calibration(
-        _wilson(right, bad),
+        _share(right, bad),
         _mean(losses, bad),
         _mean(squares, bad),
         _calibration_error(jnp.max(probabilities, axis=1), right, bad, num_bins),
@@ -87,15 +91,11 @@ def _mean(values: Float[Array, " n"], bad: Array) -> Estimate:
     return _estimate(jnp.mean(values), error, 1.96 * error, 1.96 * error, bad)
 
 
-def _wilson(right: Float[Array, " n"], bad: Array) -> Estimate:
-    """Interval of a share: it has a width also at 0 and at 1."""
-    count, z = len(right), 1.96
+def _share(right: Float[Array, " n"], bad: Array) -> Estimate:
     share = right.mean()
-    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * jnp.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    error = jnp.sqrt(share * (1 - share) / count)
-    below, above = share - jnp.maximum(centre - half, 0), jnp.minimum(centre + half, 1) - share
-    return _estimate(share, error, below, above, bad)
+    error = jnp.sqrt(share * (1 - share) / len(right))
+    low, high = wilson_interval(share, len(right))
+    return _estimate(share, error, share - low, high - share, bad)
 
 
 def _calibration_error(

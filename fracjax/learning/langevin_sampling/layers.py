@@ -35,7 +35,7 @@ def find_layers(params: PyTree) -> list[Layer]:
     places: dict[tuple[str, ...], dict[str, int]] = {}
     leaves = jax.tree_util.tree_flatten_with_path(params)[0]
     for index, (path, _) in enumerate(leaves):
-        names = [_name(entry) for entry in path]
+        names = [jax.tree_util.keystr((entry,), simple=True) for entry in path]
         if names and names[-1] in ("kernel", "bias"):
             places.setdefault(tuple(names[:-1]), {})[names[-1]] = index
     layers = []
@@ -66,11 +66,3 @@ def fan_in(params: PyTree) -> list[int | None]:
             units = jnp.size(leaves[layer.bias])
         found[layer.kernel] = size // units
     return found
-
-
-def _name(entry: object) -> str:
-    """Name a step of a path, whatever kind of node it goes through."""
-    for attribute in ("key", "name", "idx"):
-        if hasattr(entry, attribute):
-            return str(getattr(entry, attribute))
-    return str(entry)

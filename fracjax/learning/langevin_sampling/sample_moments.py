@@ -1,17 +1,17 @@
 """Mean gradient of a batch together with second moments of its per-sample gradients.
 
     def losses(params, batch):                        # one number per sample
-        hidden = jax.nn.relu(dense(params["first"], batch["x"]))
-        logits = dense(params["last"], hidden)
+        hidden = jax.nn.relu(apply_dense(params["first"], batch["x"]))
+        logits = apply_dense(params["last"], hidden)
         return optax.softmax_cross_entropy_with_integer_labels(logits, batch["y"])
 
     loss, gradient, moments = gradient_moments(losses, params, batch)
     updates, state = langevin.update(gradient, state, params, moments=moments)
 
 A dense layer a = W x + b has the per-sample gradients δ_k x_j and δ_k, with δ = ∂loss/∂a, so that
-their second moments over a batch are matrix products of δ² with x² and with x. `dense` computes
-them in the backward pass that makes the gradient: two products more per layer, nothing per sample
-is stored, and the numbers are exact.
+their second moments over a batch are matrix products of δ² with x² and with x. `apply_dense`
+computes them in the backward pass that makes the gradient: two products more per layer, nothing per
+sample is stored, and the numbers are exact.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 from fracjax._types import PyTree
 from fracjax.learning.langevin_sampling.layers import find_layers
 
-__all__ = ["SampleMoments", "dense", "gradient_moments"]
+__all__ = ["SampleMoments", "apply_dense", "gradient_moments"]
 
 Losses: TypeAlias = Callable[[PyTree, PyTree], Float[Array, " batch"]]
 Route = Literal["dense", "samples"]
@@ -46,7 +46,7 @@ class SampleMoments(NamedTuple):
 
 
 class _Probed:
-    """A layer with arguments whose cotangents are the moments; a leaf for everyone but `dense`."""
+    """A layer with arguments whose cotangents are the moments; only `apply_dense` looks inside."""
 
     def __init__(self, name: str, layer: tuple[Array, Array | None], probes: tuple) -> None:
         self.name = name
@@ -55,20 +55,40 @@ class _Probed:
         self.used = False
 
 
-def dense(layer: PyTree, inputs: Float[Array, "*batch inputs"]) -> Float[Array, "*batch units"]:
-    """Apply a dense layer: `inputs @ kernel + bias`.
+def apply_dense(
+    layer: PyTree, inputs: Float[Array, "*batch inputs"]
+) -> Float[Array, "*batch units"]:
+    """Apply a dense layer, `inputs @ kernel + bias`, so that `gradient_moments` sees through it.
 
-    Inside `gradient_moments` it also collects the moments of the layer; anywhere else it is the
-    plain product.
+    Build the layers of a network of it, and its losses take the dense route of `gradient_moments`,
+    where the backward pass makes the moments of this layer beside its gradient. Anywhere else it is
+    the plain product, in prediction for instance. Convolutions, sequences and shared weights take
+    `route="samples"`, which needs no layer of a special kind.
 
     Args:
         layer: A dictionary with `kernel` (inputs, units) and, if it has one, `bias` (units,).
-        inputs: Inputs, the batch first.
+        inputs: Inputs, the batch first; (batch, inputs) for moments.
+
+    Returns:
+        Outputs before any activation.
 
     Raises:
         ValueError: In `gradient_moments`, if the inputs are not (batch, inputs) or the layer is
             used a second time: then a sample's gradient is a sum, and the moments of the sum are
-            not sums of moments. `route="samples"` computes those.
+            not sums of moments.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from fracjax.learning import apply_dense, gradient_moments
+        >>> def losses(params, batch):  # one number per sample
+        ...     hidden = jnp.tanh(apply_dense(params["hidden"], batch["x"]))
+        ...     return (apply_dense(params["out"], hidden)[:, 0] - batch["y"]) ** 2
+        >>> hidden = {"kernel": jnp.ones((2, 3)), "bias": jnp.zeros(3)}
+        >>> params = {"hidden": hidden, "out": {"kernel": jnp.ones((3, 1))}}
+        >>> batch = {"x": jnp.eye(2), "y": jnp.zeros(2)}
+        >>> _, gradient, moments = gradient_moments(losses, params, batch)
+        >>> moments.squares["hidden"]["kernel"].shape  # as the kernel
+        (2, 3)
     """
     if not isinstance(layer, _Probed):
         product = inputs @ layer["kernel"]
@@ -98,8 +118,8 @@ def gradient_moments(
 
     Args:
         losses: `losses(params, batch) -> (batch,)`, one loss per sample, each of its own sample
-            alone (no batch normalisation). For the dense route its layers are applied by `dense`,
-            each once, to inputs (batch, inputs).
+            alone (no batch normalisation). For the dense route its layers are applied by
+            `apply_dense`, each once, to inputs (batch, inputs).
         params: Parameters. For the dense route all leaves are `kernel` (inputs, units) or `bias`
             (units,) of nodes that hold nothing else, in a tree of any shape.
         batch: Pytree of arrays with the samples along the leading axis.
@@ -158,7 +178,7 @@ def _by_samples(
 
 
 def _with_probes(params: PyTree, squares: PyTree, crosses: PyTree) -> PyTree:
-    """Replace every layer by one that `dense` collects moments from."""
+    """Replace every layer by one that `apply_dense` collects moments from."""
     keyed = jax.tree_util.tree_flatten_with_path(params, is_leaf=_is_layer)[0]
     for path, node in keyed:
         if not _is_layer(node) or jnp.ndim(node["kernel"]) != 2:

@@ -75,6 +75,9 @@ def effective_temperature(
         num_data: N.
         batch_size: B; no batch noise (full gradients) if not given.
         temperature: T that the sampler was asked for.
+
+    Raises:
+        ValueError: If a number is below 1.
     """
     check_at_least(num_data=(num_data, 1), batch_size=(batch_size, 1))
     step = jnp.asarray(step_size, jnp.result_type(float))

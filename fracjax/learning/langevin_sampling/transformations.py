@@ -123,6 +123,9 @@ def natural_langevin(
             of the paper's code. With that and a prior, a parameter that no gradient reaches (the
             weights of a pixel that is always black) has C = 1e7 and diverges.
 
+    Raises:
+        ValueError: If a setting is out of range.
+
     References:
         Marceau-Caron and Ollivier (2017), https://arxiv.org/abs/1712.01076. Its tables were not
         at hand: no number of theirs is claimed.
@@ -130,11 +133,11 @@ def natural_langevin(
     Example:
         >>> import jax, jax.numpy as jnp, optax
         >>> from fracjax import learning
-        >>> from fracjax.learning.langevin_sampling.sample_moments import dense
+        >>> from fracjax.learning import apply_dense
         >>> inputs = jax.random.normal(jax.random.key(0), (100, 2))
         >>> targets = inputs @ jnp.array([[1.0], [-1.0]])
         >>> def losses(params, batch):  # a negative log-likelihood for every sample
-        ...     predictions = dense(params, batch[0])
+        ...     predictions = apply_dense(params, batch[0])
         ...     return 0.5 * ((predictions - batch[1]) ** 2).sum(axis=1)
         >>> langevin = learning.natural_langevin(0.1, num_data=100, key=jax.random.key(1))
         >>> params = {"kernel": jnp.zeros((2, 1)), "bias": jnp.zeros(1)}

@@ -6,7 +6,6 @@ statements about the batch they were measured on: more samples can only turn few
 dead. Nonfinite activations give NaN.
 """
 
-from collections.abc import Mapping
 from typing import Literal, get_args
 
 import jax.numpy as jnp
@@ -17,7 +16,6 @@ __all__ = [
     "Saturation",
     "SoftDeath",
     "dead_units",
-    "dormant_network_share",
     "dormant_scores",
     "dormant_units",
     "duplicate_units",
@@ -127,6 +125,9 @@ def saturated_activations(
         activations: Of one layer, (samples, ..., units).
         function: Which one.
 
+    Raises:
+        ValueError: If it is neither of the two.
+
     References:
         Juliani and Ash (2024), https://arxiv.org/abs/2405.19153.
     """
@@ -172,24 +173,6 @@ def dormant_units(
     """
     samples = unit_samples(activations)
     return _share(dormant_scores(samples) <= tau, samples)
-
-
-def dormant_network_share(
-    activations: Mapping[str, Array | np.ndarray], tau: float = 0.025
-) -> Float[Array, ""]:
-    """Share of τ-dormant units among all units of all layers given, Σ N_ℓ / Σ H_ℓ.
-
-    Args:
-        activations: By layer; leave the output layer out, as the paper does.
-        tau: Threshold τ.
-    """
-    layers = [unit_samples(layer) for layer in activations.values()]
-    if not layers:
-        msg = "Argument `activations` must hold a layer, but is empty."
-        raise ValueError(msg)
-    sizes = np.array([layer.shape[-1] for layer in layers])
-    shares = jnp.stack([dormant_units(layer, tau) for layer in layers])
-    return jnp.sum(shares * jnp.asarray(sizes / sizes.sum(), shares.dtype))
 
 
 def duplicate_units(

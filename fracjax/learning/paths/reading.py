@@ -13,15 +13,15 @@ from jaxtyping import Array, Float, Int
 
 from fracjax._types import PyTree
 from fracjax.learning.paths.buffers import PathBuffer, buffered_rows
-from fracjax.learning.paths.layouts import Layout, layout_of
-from fracjax.learning.paths.store import (
+from fracjax.learning.paths.chunks import read_rows
+from fracjax.learning.paths.documents import (
     PARAMETERS,
     STEP,
     described_arrays,
     read_document,
-    read_rows,
     rows_done,
 )
+from fracjax.learning.paths.layouts import Layout, layout_of
 
 __all__ = ["Path", "buffered_path", "load_path", "path_in_memory"]
 
@@ -112,14 +112,22 @@ class Path:
         return dataclasses.replace(self, layout=layout, _columns=kept)
 
     def stride(self, every: int) -> "Path":
-        """Keep every so many snapshots, the last among them."""
+        """Keep every so many snapshots, the last among them.
+
+        Raises:
+            ValueError: If `every` is not positive.
+        """
         if every < 1:
             msg = f"Argument `every` must be positive, but is {every}."
             raise ValueError(msg)
         return self._keep(slice((len(self) - 1) % every if len(self) else 0, None, every))
 
     def spread(self, count: int) -> "Path":
-        """Keep at most so many snapshots, spread evenly, the first and the last among them."""
+        """Keep at most so many snapshots, spread evenly, the first and the last among them.
+
+        Raises:
+            ValueError: If `count` is less than 2.
+        """
         if count < 2:
             msg = f"Argument `count` must be at least 2, but is {count}."
             raise ValueError(msg)
@@ -128,7 +136,11 @@ class Path:
         return self._keep(np.rint(np.linspace(0, len(self) - 1, count)).astype(int))
 
     def last(self, count: int) -> "Path":
-        """Keep the last so many snapshots."""
+        """Keep the last so many snapshots.
+
+        Raises:
+            ValueError: If `count` is not positive.
+        """
         if count < 1:
             msg = f"Argument `count` must be positive, but is {count}."
             raise ValueError(msg)
@@ -278,6 +290,14 @@ def path_in_memory(
         ValueError: If leading axes differ.
     """
     count = len(steps)
+    for name, beside in (("snapshots", snapshots), ("metrics", metrics or {})):
+        for leaf in jax.tree.leaves(beside):
+            if np.shape(leaf)[:1] != (count,):
+                msg = (
+                    f"Argument `{name}` must have a leading axis of {count}, one for each of"
+                    f" `steps`, but has shape {np.shape(leaf)}."
+                )
+                raise ValueError(msg)
     layout = layout_of(snapshots, num_seeds=count)
     leaves = [np.reshape(np.asarray(leaf), (count, -1)) for leaf in jax.tree.leaves(snapshots)]
     return _memory_path(np.asarray(steps), np.concatenate(leaves, axis=1), metrics or {}, layout)

@@ -5,7 +5,6 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 import jax
@@ -14,33 +13,25 @@ from jaxtyping import Array
 
 from fracjax._types import PyTree
 from fracjax.learning.paths.buffers import PathBuffer, buffered_rows
+from fracjax.learning.paths.documents import PARAMETERS, STEP, PathError, check_metrics
 from fracjax.learning.paths.layouts import Layout, compiled_row, layout_of
 from fracjax.learning.paths.projections import Projection
-from fracjax.learning.paths.store import (
-    PARAMETERS,
-    STEP,
-    PathError,
-    StoredArrays,
-    check_metrics,
-    create_arrays,
-    open_arrays,
-)
-from fracjax.learning.paths.writers import note_state, take_lock
+from fracjax.learning.paths.resuming import heal, refuse_others
+from fracjax.learning.paths.store import StoredArrays, create_arrays, open_arrays
+from fracjax.learning.paths.writers import BlockWriter, note_state, take_lock
 
 __all__ = ["Recorder", "open_recorder"]
-
 
 _ROUNDING = 1e-4  # of projections, from one compiled program to another
 _TOGETHER = 256  # snapshots written at once: memory stays bounded, and little is lost by a kill
 
 
-class Recorder:
+class Recorder(BlockWriter):
     """Writes the path of one run; made by `open_recorder`, best in a `with` block.
 
     Attributes:
         folder: Where the path is.
-        last_step: Step of the last snapshot; None before the first.
-        count: Snapshots that are done.
+        layout: Where leaves lie in a row.
     """
 
     def __init__(self, stored: StoredArrays, lock: IO[bytes]):
@@ -56,19 +47,6 @@ class Recorder:
         steps = stored.read(STEP, 0, stored.count).tolist()
         self._places: dict[int, int] = {step: row for row, step in enumerate(steps)}
         self._last: int | None = steps[-1] if steps else None
-
-    def __enter__(self) -> "Recorder":
-        """Record in this block."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Note how the block ended, and let others write."""
-        self.close(finished=kind is None)
 
     @property
     def count(self) -> int:
@@ -338,11 +316,11 @@ def open_recorder(
             num_seeds=1 if num_seeds is None else num_seeds,
         )
     stored = open_arrays(place)
-    _refuse_others(place, stored.document["attributes"], wanted)
+    refuse_others(place, stored.document["attributes"], wanted)
     lock = take_lock(place)
     try:
         stored = open_arrays(place)  # again: only now nobody else writes
-        _heal(stored, keep_until)
+        heal(stored, keep_until)
         recorder = Recorder(stored, lock)
     except BaseException:
         lock.close()
@@ -370,38 +348,3 @@ def _check_settings(every: int, num_seeds: int | None, dtype: str, metrics: Sequ
         msg = f"Argument `dtype` must be float32, float64 or leaf, but is {dtype!r}."
         raise ValueError(msg)
     check_metrics(metrics)
-
-
-def _refuse_others(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raise if the path there is of another run."""
-    there = {**found, **found["settings"]}
-    here = {**wanted, **wanted["settings"]}
-    names = sorted((wanted.keys() | found["settings"].keys() | here.keys()) - {"settings"})
-    differing = [
-        name if name == "layout" else f"{name}: {there.get(name)} there, {here.get(name)} now"
-        for name in names
-        if there.get(name) != here.get(name)
-    ]
-    if differing:
-        msg = f"{folder} holds the path of another run ({'; '.join(differing)}): choose another."
-        raise PathError(msg)
-
-
-def _heal(stored: StoredArrays, keep_until: int | None) -> None:
-    """Drop what is damaged at the end, and what shall not be kept."""
-    count = stored.count
-    damaged = stored.first_damaged()
-    if damaged is not None:
-        row, file, at_the_end = damaged
-        if not at_the_end and keep_until is None:
-            msg = (
-                f"{file} is missing or damaged, and with it snapshots from {row} on of {count}:"
-                " restore it from a copy, or pass `keep_until` with the step of a snapshot before"
-                " them to `open_recorder` to go on from there."
-            )
-            raise PathError(msg)
-        count = min(count, row)
-    if keep_until is not None:
-        steps = stored.read(STEP, 0, count)
-        count = int(np.searchsorted(steps, keep_until, side="right"))
-    stored.cut(count)

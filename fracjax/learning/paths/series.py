@@ -15,7 +15,7 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from jaxtyping import Array
 
 from fracjax.learning.paths.reading import load_path
 from fracjax.learning.paths.recorders import Recorder, open_recorder
+from fracjax.learning.paths.writers import BlockWriter
 
 __all__ = ["METRICS_NAME", "Series", "SeriesRecorder", "load_series", "open_series"]
 
@@ -51,26 +52,13 @@ class Series:
         return len(self.steps)
 
 
-class SeriesRecorder:
+class SeriesRecorder(BlockWriter):
     """Writes named numbers; made by `open_series`, best in a `with` block."""
 
     def __init__(self, recorder: Recorder, names: Sequence[str], num_seeds: int | None):
         self._recorder = recorder
         self._num_seeds = num_seeds
         self.names = tuple(names)
-
-    def __enter__(self) -> "SeriesRecorder":
-        """Record in this block."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Note how the block ended, and let others write."""
-        self.close(finished=kind is None)
 
     @property
     def last_step(self) -> int | None:

@@ -1,19 +1,43 @@
 """Who writes a path: one process at a time, and how it stands."""
 
+import abc
 import contextlib
 import fcntl
 import json
 import os
 from pathlib import Path
-from typing import IO
+from types import TracebackType
+from typing import IO, TypeVar
 
 from fracjax import safe_files
 from fracjax.learning.paths.store import PathError, replace_text
 
-__all__ = ["note_state", "take_lock"]
+__all__ = ["BlockWriter", "note_state", "take_lock"]
 
 _LOCK = "writer.lock"
 _STATE = "state.json"
+_Writer = TypeVar("_Writer", bound="BlockWriter")
+
+
+class BlockWriter(abc.ABC):
+    """Writes in a `with` block; how the block ends is how the run ended."""
+
+    def __enter__(self: _Writer) -> _Writer:
+        """Write in this block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Note how the block ended, and let others write."""
+        self.close(finished=kind is None)
+
+    @abc.abstractmethod
+    def close(self, *, finished: bool = True) -> None:
+        """Note how the run ended and let others write."""
 
 
 def take_lock(folder: Path) -> IO[bytes]:

@@ -108,7 +108,14 @@ def probe_sines(
 def probe_targets(
     apply: Apply, params: PyTree, inputs: Array, sines: Float[Array, "targets n outputs"]
 ) -> Float[Array, "targets n outputs"]:
-    """Centre the sines on the network: a + sin, a its mean prediction, output by output."""
+    """Centre the sines on the network: a + sin, a its mean prediction, output by output.
+
+    Args:
+        apply: `apply(params, inputs)`, (n, outputs).
+        params: Of the network that is to be probed.
+        inputs: The inputs that the sines are of.
+        sines: From `probe_sines`.
+    """
     return apply(params, inputs).mean(axis=0) + sines
 
 

@@ -15,7 +15,6 @@ Another process reads it at any moment by `load_series("run/metrics.zarr")`, and
 
 import os
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import jax
@@ -29,6 +28,7 @@ from fracjax._types import PyTree
 from fracjax.estimators.settings import check_at_least
 from fracjax.learning.network_metrics.metrics import NetworkMetrics
 from fracjax.learning.paths.series import SeriesRecorder, open_series
+from fracjax.learning.paths.writers import BlockWriter
 
 __all__ = ["Measure", "Monitor", "MonitoredState", "monitored", "open_monitor"]
 
@@ -47,7 +47,7 @@ class MonitoredState(NamedTuple):
     optimizer: Any
 
 
-class Monitor:
+class Monitor(BlockWriter):
     """Measures and writes; made by `open_monitor`, best in a `with` block.
 
     Attributes:
@@ -82,22 +82,9 @@ class Monitor:
         self._one = scalars
         self._measure = jax.jit(scalars if num_seeds is None else jax.vmap(scalars))
 
-    def __enter__(self) -> "Monitor":
-        """Measure in this block."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Note how the block ended, and let others write."""
-        self.close(finished=kind is None)
-
     @property
     def last_step(self) -> int | None:
-        """Step of the last measurement of this process."""
+        """Step from which the next measurement is counted; None before this process's first."""
         return self._last
 
     def is_due(self, step: int) -> bool:
@@ -146,6 +133,11 @@ class Monitor:
 
         Returns:
             Whether they were written.
+
+        Raises:
+            ValueError: If the monitor is closed, names differ from those there, or other numbers
+                are there at this step.
+            OSError: If there is no room.
         """
         if self._closed:
             msg = f"The monitor of {self._folder} is closed: open it again by `open_monitor`."
@@ -159,8 +151,11 @@ class Monitor:
                 settings=self._settings,
                 keep_until=self._keep_until,
             )
-        self._last = int(step)
-        return self._series.record(int(step), numbers)
+        written = self._series.record(int(step), numbers)
+        # A run that goes on between two rows waits as long as one that was never interrupted.
+        last = self._series.last_step
+        self._last = int(step) if last is None else min(int(step), last)
+        return written
 
     def policy_params_fn(
         self, select: Callable[[Any], PyTree] | None = None
@@ -242,6 +237,9 @@ def monitored(
     Args:
         optimizer: The optimiser, whole.
         monitor: Opened without `num_seeds`.
+
+    Raises:
+        ValueError: By `update`, if it is given no parameters.
     """
     inner = optax.with_extra_args_support(optimizer)
 

@@ -179,6 +179,9 @@ def path_directions(snapshots: Float[Array, "n m"], found: TemporalSvd) -> Float
     Args:
         snapshots: The path that was decomposed.
         found: Its decomposition.
+
+    Raises:
+        ValueError: If `snapshots` is no matrix with two rows at least.
     """
     check_path(snapshots)
     kept = found.courses.shape[1]

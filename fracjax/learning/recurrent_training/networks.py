@@ -89,6 +89,9 @@ def tanh_classifier(
         gain: See `initial_tanh_network`.
         orthogonal: See `initial_tanh_network`.
         readout_scale: See `RecurrentClassifier`.
+
+    Raises:
+        ValueError: If there are no units.
     """
     check_at_least(size=(size, 1))
 

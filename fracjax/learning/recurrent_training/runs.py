@@ -1,11 +1,13 @@
 """Many runs of a task at once, in stretches that can be interrupted between.
 
-lags = np.array([parity_lags(delay) for delay in (5, 10, 20)])
-none = train_runs(network, lags, key, seeds=range(8), num_updates=2000, settings=settings)
-none.looks.accuracy                       # (lags, seeds, looks)
+    lags = np.array([parity_lags(delay) for delay in (5, 10, 20)])
+    none = train_runs(network, lags, key, seeds=range(8), num_updates=2000, settings=settings)
+    none.looks.accuracy                       # (lags, seeds, looks)
 
-flossed = floss_runs(network, key, seeds=range(8), num_updates=500, settings=settings)
-pre = train_runs(..., learners=flossed.learners)       # the same seeds, the same bits
+    flossed = floss_runs(network, key, seeds=range(8), num_updates=500, settings=settings)
+    pre = train_runs(..., learners=flossed.learners)       # the same seeds
+
+Runs of one seed see the same bits, flossed or not, so that conditions are compared in pairs.
 """
 
 import functools

@@ -23,6 +23,9 @@ def succeeded(
     Args:
         accuracies: Final accuracies on fresh sequences.
         threshold: What counts as success: a convention, to be stated with the rate.
+
+    Raises:
+        ValueError: If the threshold is not in [.5, 1).
     """
     if not 0.5 <= threshold < 1:
         msg = f"Argument `threshold` must lie in [.5, 1), chance and all right, but is {threshold}."
@@ -43,6 +46,9 @@ def success_rate(successes: Bool[Array | np.ndarray, "*tasks seeds"]) -> Estimat
     Returns:
         Rates of shape `tasks`, `details["successes"]` and `["seeds"]`. Seeds that were trained at
         several delays are independent within a delay only.
+
+    Raises:
+        ValueError: If there are no seeds.
 
     References:
         Clopper and Pearson (1934), https://doi.org/10.1093/biomet/26.4.404.
@@ -83,6 +89,9 @@ def paired_success(
     Returns:
         Differences of shape `tasks`; `details` has also `only_first` and `only_second`, how many
         seeds succeed in one condition alone.
+
+    Raises:
+        ValueError: If shapes differ or there are no seeds.
 
     References:
         McNemar (1947), https://doi.org/10.1007/BF02295996; Bonett and Price (2012),

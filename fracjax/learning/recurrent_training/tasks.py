@@ -102,6 +102,9 @@ def random_bits(
         key: Randomness.
         num_steps: Length of a sequence.
         batch_size: How many sequences; without it one, with no leading axis.
+
+    Raises:
+        ValueError: If a number is below 1.
     """
     check_at_least(num_steps=(num_steps, 1), batch_size=(batch_size, 1))
     shape = (num_steps,) if batch_size is None else (batch_size, num_steps)

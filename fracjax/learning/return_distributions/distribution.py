@@ -12,15 +12,17 @@ from jaxtyping import Array, Float
 from fracjax._types import Estimate, Key, Leaf, Status
 from fracjax.estimators.intervals import student_quantile
 from fracjax.estimators.settings import check_at_least
+from fracjax.learning.share_intervals import wilson_interval
 
 __all__ = ["ReturnDistribution", "return_distribution"]
 
 _BINS = 100
 _LEVELS = (0.025, 0.975)
 _DEVIATIONS = 3.0
-_NORMAL = 1.4826  # standard deviations per median absolute deviation of a normal sample
+_DEVIATIONS_PER_MAD = 1.4826  # of a normal sample, by its median absolute deviation
 _FEWEST = 8
-_QUANTITIES = 7
+# Places in what `_numbers` returns.
+_MEAN, _DEVIATION, _SKEWNESS, _LEFT_TAIL, _OUTLIERS, _TAIL_MEAN, _MODE, _MAD = range(8)
 
 
 @jax.tree_util.register_dataclass
@@ -86,9 +88,9 @@ def return_distribution(
         bias (of n and n a degrees of freedom); errors of all three are bootstraps. Percentile
         bootstraps for the two shares, joined with Wilson's for the threshold found, so that a
         share of zero has an upper end above zero. `DIVERGED` (NaN) if a return is not finite,
-        `TOO_FEW_POINTS` (NaN) below 8 returns, `AT_NOISE_FLOOR` for equal returns, for `outliers`
-        where more than half of the returns are equal, and for `left_tail` where the mode is not
-        above `floor`.
+        `TOO_FEW_POINTS` (NaN) below 8 returns. `AT_NOISE_FLOOR` for `deviation` (0) and `skewness`
+        (NaN) of equal returns, for `outliers` (NaN) where more than half of the returns are equal,
+        and for `left_tail` (NaN) where the mode is not above `floor`.
 
     Raises:
         ValueError: If `tail` is not inside (0, 1) or `returns` is empty.
@@ -140,52 +142,65 @@ def _summarise(
         return _numbers(scaled, jnp.where(number > 0, drawn, 1), tail, bottom)
 
     every = jax.lax.map(describe, jnp.arange(num_resamples + 1), batch_size=16)
-    value, drawn = every[0], every[1:]
-    low, high = jnp.quantile(drawn[:, :_QUANTITIES], jnp.asarray(_LEVELS, dtype), axis=0)
-    drawn, equal = drawn[:, :_QUANTITIES], value[_QUANTITIES] == 0
-    value = value[:_QUANTITIES]
+    value, drawn = every[0, :_MAD], every[1:, :_MAD]
+    mostly_equal = every[0, _MAD] == 0
+    low, high = jnp.quantile(drawn, jnp.asarray(_LEVELS, dtype), axis=0)
     error = jnp.std(drawn, axis=0, ddof=1)
-    place = jnp.asarray([1, 0, 0, 0, 0, 1, 1], dtype)
+    # Back to the units of the returns.
     scale = jnp.asarray([unit, unit, 1, 1, 1, unit, unit], dtype)
-    value, low, high = (part * scale + place * middle for part in (value, low, high))
-    error = error * scale
+    shift = jnp.asarray([middle, 0, 0, 0, 0, middle, middle], dtype)
+    value, low, high, centre = (
+        part * scale + shift for part in (value, low, high, drawn.mean(axis=0))
+    )
+    error, bias = error * scale, centre - value
 
-    bias = drawn.mean(axis=0) * scale + place * middle - value
     normal = student_quantile(count - 1, count).astype(dtype)
     worst = student_quantile(max(int(count * tail) - 1, 1), count).astype(dtype)
-    growth = jnp.exp(normal * error[1] / jnp.where(value[1] > 0, value[1], 1))
-    margin = normal * value[1] / math.sqrt(count)
-    error = error.at[0].set(value[1] / math.sqrt(count))
-    for number, ends in (
-        (0, (value[0] - margin, value[0] + margin)),
-        (1, (value[1] / growth, value[1] * growth)),
-        (2, tuple(value[2] - bias[2] + sign * normal * error[2] for sign in (-1, 1))),
-        (5, tuple(value[5] - bias[5] + sign * worst * error[5] for sign in (-1, 1))),
+    deviation = value[_DEVIATION]
+    growth = jnp.exp(normal * error[_DEVIATION] / jnp.where(deviation > 0, deviation, 1))
+    error = error.at[_MEAN].set(deviation / math.sqrt(count))
+    low = low.at[_DEVIATION].set(deviation / growth)
+    high = high.at[_DEVIATION].set(deviation * growth)
+    for number, quantile, excess in (
+        (_MEAN, normal, 0),
+        (_SKEWNESS, normal, bias[_SKEWNESS]),
+        (_TAIL_MEAN, worst, bias[_TAIL_MEAN]),
     ):
-        low, high = low.at[number].set(ends[0]), high.at[number].set(ends[1])
-    for share in (3, 4):
-        bounds = _wilson(value[share], count)
-        low = low.at[share].min(bounds[0])
-        high = high.at[share].max(bounds[1])
-        error = error.at[share].max((bounds[1] - bounds[0]) / 3.92)
+        about, margin = value[number] - excess, quantile * error[number]
+        low, high = low.at[number].set(about - margin), high.at[number].set(about + margin)
+    for number in (_LEFT_TAIL, _OUTLIERS):
+        bounds = wilson_interval(value[number], count)
+        low = low.at[number].min(bounds[0])
+        high = high.at[number].max(bounds[1])
+        error = error.at[number].max((bounds[1] - bounds[0]) / 3.92)
 
-    constant = ordered[0] == ordered[-1]
-    silent = [constant & (number in (1, 2)) for number in range(6)]
-    silent[3] = value[6] <= floor
-    silent[4] = equal
+    all_equal = ordered[0] == ordered[-1]
+    silent = {
+        _DEVIATION: all_equal,
+        _SKEWNESS: all_equal,
+        _LEFT_TAIL: value[_MODE] <= floor,
+        _OUTLIERS: mostly_equal,
+    }
 
     def estimate(number: int) -> Estimate:
-        status = jnp.where(silent[number], int(Status.AT_NOISE_FLOOR), int(Status.OK))
+        is_silent = silent.get(number, jnp.zeros((), bool))
+        status = jnp.where(is_silent, int(Status.AT_NOISE_FLOOR), int(Status.OK))
         status = jnp.where(finite, status, int(Status.DIVERGED))
-        gone = ~finite | (silent[number] & (number in (2, 3, 4)))
+        gone = ~finite | (is_silent & (number != _DEVIATION))
         found, stderr, first, last = (
             jnp.where(gone, jnp.nan, part[number]) for part in (value, error, low, high)
         )
         return Estimate(found, stderr, first, last, status)
 
-    mean, deviation, skewness, left, outliers, worst_mean = map(estimate, range(6))
-    mode = jnp.where(finite, value[6], jnp.nan)
-    return ReturnDistribution(mean, deviation, skewness, left, outliers, worst_mean, mode)
+    return ReturnDistribution(
+        mean=estimate(_MEAN),
+        deviation=estimate(_DEVIATION),
+        skewness=estimate(_SKEWNESS),
+        left_tail=estimate(_LEFT_TAIL),
+        outliers=estimate(_OUTLIERS),
+        tail_mean=estimate(_TAIL_MEAN),
+        mode=jnp.where(finite, value[_MODE], jnp.nan),
+    )
 
 
 def _numbers(
@@ -218,7 +233,7 @@ def _numbers(
     mode = jnp.where(last > first, mode, first)
     below_half = weights @ (x < floor + (mode - floor) / 2) / total
     spread = _weighted_mad(x, weights)
-    limit = quantile(0.5) - _DEVIATIONS * _NORMAL * spread
+    limit = quantile(0.5) - _DEVIATIONS * _DEVIATIONS_PER_MAD * spread
     outliers = weights @ (x < limit) / total
     cut = quantile(tail)
     worst = cut + (weights @ jnp.minimum(x - cut, 0) / total) / tail
@@ -236,11 +251,3 @@ def _weighted_mad(x: Float[Array, " n"], weights: Float[Array, " n"]) -> Array:
 def _place(upto: Float[Array, " n"], amount: Array) -> Array:
     """First place at which running totals have reached an amount; cheap to compile."""
     return jnp.minimum(jnp.sum(upto < amount), upto.size - 1)
-
-
-def _wilson(share: Array, count: int) -> tuple[Array, Array]:
-    """Wilson's 95 % interval of a share."""
-    z = 1.96
-    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * jnp.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return jnp.maximum(centre - half, 0), jnp.minimum(centre + half, 1)

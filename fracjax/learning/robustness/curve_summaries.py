@@ -77,9 +77,9 @@ def tolerated_size(
 
     Returns:
         The size with a 95 % percentile interval, an end of which is infinite where more than
-        2.5 % of the draws never fall so far. `AT_NOISE_FLOOR` (NaN) when J(0) does not exceed
-        `floor`: there is nothing to lose. `DIVERGED` when a return is NaN, `TOO_FEW_POINTS`
-        with one state.
+        2.5 % of the draws never fall so far; the upper one is NaN where so many of them have
+        nothing to lose. `AT_NOISE_FLOOR` (NaN) when J(0) itself does not exceed `floor`.
+        `DIVERGED` when a return is NaN, `TOO_FEW_POINTS` with one state.
 
     Raises:
         ValueError: If `share` is not inside (0, 1] or there are fewer than two sizes.

@@ -18,14 +18,14 @@ from fracjax.estimators.settings import check_at_least
 from fracjax.rl.environment import Environment
 from fracjax.rl.rollouts import Actor, Tracked, discounted_returns, track, tracked_loop
 
-__all__ = ["returns_under_noise", "returns_under_push"]
+__all__ = ["Curve", "NoisyPolicy", "noise_curve", "returns_under_noise", "returns_under_push"]
 
-_Curve: TypeAlias = Callable[[PyTree, PyTree, Key, Array], Float[Array, "sizes states"]]
+Curve: TypeAlias = Callable[[PyTree, PyTree, Key, Array], Float[Array, "sizes states"]]
 
 
 def returns_under_noise(
     environment: Environment, policy: Actor, *, horizon: int = 1000, discount: float = 1.0
-) -> _Curve:
+) -> Curve:
     """Make `(params, states, key, sigmas) -> returns`: returns under observation noise.
 
     The policy sees o + σ z with independent z ~ N(0, 1) in every component and step; the
@@ -51,22 +51,7 @@ def returns_under_noise(
     References:
         Young and Pugeault (2024), https://arxiv.org/abs/2410.10674.
     """
-    _check(horizon, discount)
-
-    returns = discounted_returns(
-        environment, _Noisy(policy), horizon=horizon, discounts=(discount,), stochastic=True
-    )
-
-    def curve(
-        params: PyTree, states: PyTree, key: Key, sigmas: Float[Array, " sizes"]
-    ) -> Float[Array, "sizes states"]:
-        def episode(index: Array, state: PyTree, sigma: Array) -> Array:
-            one = jax.tree.map(lambda leaf: leaf[None], state)
-            return returns((params, sigma), one, jax.random.fold_in(key, index))[0]
-
-        return _over_sizes_and_states(episode, states, sigmas)
-
-    return curve
+    return noise_curve(environment, NoisyPolicy(policy), horizon=horizon, discount=discount)
 
 
 def returns_under_push(
@@ -76,7 +61,7 @@ def returns_under_push(
     horizon: int = 1000,
     discount: float = 1.0,
     at_step: int = 0,
-) -> _Curve:
+) -> Curve:
     """Make `(params, states, key, sizes) -> returns`: returns after one push of the state.
 
     Before step `at_step` the coordinates of the state are displaced by size · u, once, with u
@@ -154,18 +139,52 @@ def returns_under_push(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Noisy:
-    """A policy that sees its observation through noise; parameters are (params, sigma)."""
+class NoisyPolicy:
+    """A policy that sees its observation through noise; parameters are (params, sigma).
+
+    Attributes:
+        policy: Acts without noise of its own.
+        num_noisy: How many components of the observation are noisy, from the first on, where
+            others hold the policy's own memory. All of them if not given.
+    """
 
     policy: Actor
+    num_noisy: int | None = None
 
     def act(self, params: PyTree, observation: Array, key: Key | None = None) -> Array:
         """Act on the observation plus the noise of this key."""
         own, sigma = params
         if key is None:
             return self.policy.act(own, observation)
-        noise = jax.random.normal(key, observation.shape, observation.dtype)
-        return self.policy.act(own, observation + sigma.astype(observation.dtype) * noise)
+        count = len(observation) if self.num_noisy is None else self.num_noisy
+        noise = jax.random.normal(key, (count, *observation.shape[1:]), observation.dtype)
+        seen = observation[:count] + sigma.astype(observation.dtype) * noise
+        return self.policy.act(own, jnp.concatenate([seen, observation[count:]]))
+
+
+def noise_curve(
+    environment: Environment, policy: NoisyPolicy, *, horizon: int, discount: float
+) -> Curve:
+    """Make the curve of `returns_under_noise` of a policy that sees noise.
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+    _check(horizon, discount)
+    returns = discounted_returns(
+        environment, policy, horizon=horizon, discounts=(discount,), stochastic=True
+    )
+
+    def curve(
+        params: PyTree, states: PyTree, key: Key, sigmas: Float[Array, " sizes"]
+    ) -> Float[Array, "sizes states"]:
+        def episode(index: Array, state: PyTree, sigma: Array) -> Array:
+            one = jax.tree.map(lambda leaf: leaf[None], state)
+            return returns((params, sigma), one, jax.random.fold_in(key, index))[0]
+
+        return _over_sizes_and_states(episode, states, sigmas)
+
+    return curve
 
 
 def _over_sizes_and_states(

@@ -138,7 +138,7 @@ def closed_loop_exponents(
         if value not in choices:
             msg = f"Argument `{name}` must be one of {choices}, but is {value!r}."
             raise ValueError(msg)
-    check_at_least(num_steps=(num_steps, 2))
+    check_at_least(num_steps=(num_steps, 2), num_exponents=(num_exponents, 1))
     lift = _lift(environment)
     if method == "perturbations" and lift is None:
         msg = (
@@ -147,7 +147,7 @@ def closed_loop_exponents(
         )
         raise ValueError(msg)
     dt = environment.dt if unit == "second" else 1.0
-    count = num_exponents or environment.state_size
+    count = environment.state_size if num_exponents is None else num_exponents
     shared: dict[str, Any] = {
         "num_steps": num_steps,
         "num_transient": num_transient,

@@ -111,6 +111,9 @@ def hyperparameter_plane(
         plane: Which hyperparameters, see `trainability_objective`.
         centre: Of the first and the second. The default and a span of 4.5 is the published first
             view of `"rates"`, ten to the power of -3 to 6.
+
+    Raises:
+        ValueError: If there is no such plane.
     """
     _check(plane)
     first, second = _NAMES[plane]

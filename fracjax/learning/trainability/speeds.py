@@ -1,6 +1,5 @@
 """How fast training converged or diverged, in one number whose sign says which."""
 
-import math
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -8,9 +7,9 @@ from jaxtyping import Array, Bool, Float
 
 from fracjax._types import Leaf
 
-__all__ = ["LARGEST_LOSS", "TAIL", "LossSums", "convergence_speed", "speed_of_losses"]
+__all__ = ["TAIL", "LossSums", "convergence_speed", "speed_of_losses"]
 
-LARGEST_LOSS = 1e6  # in units of the first loss
+_LARGEST_LOSS = 1e6  # in units of the first loss
 TAIL = 20  # steps that decide
 
 
@@ -34,7 +33,7 @@ class LossSums(NamedTuple):
 
     def add(self, relative: Leaf, is_tail: Bool[Array, "*n"]) -> "LossSums":
         """Add one step."""
-        capped = capped_losses(relative)
+        capped = _capped(relative)
         return LossSums(
             self.total + capped,
             self.inverse + 1 / capped,
@@ -44,16 +43,10 @@ class LossSums(NamedTuple):
     def fill(self, missing: Leaf, missing_tail: Leaf) -> "LossSums":
         """Add `missing` steps with the largest loss, `missing_tail` of them among the last 20."""
         return LossSums(
-            self.total + LARGEST_LOSS * missing,
-            self.inverse + missing / LARGEST_LOSS,
-            self.tail + LARGEST_LOSS * missing_tail,
+            self.total + _LARGEST_LOSS * missing,
+            self.inverse + missing / _LARGEST_LOSS,
+            self.tail + _LARGEST_LOSS * missing_tail,
         )
-
-
-def capped_losses(relative: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """Replace what is not finite or above 10⁶ by 10⁶."""
-    fine = relative <= LARGEST_LOSS  # false for NaN
-    return jnp.where(fine, relative, LARGEST_LOSS)
 
 
 def convergence_speed(sums: LossSums, num_steps: int) -> Float[Array, "*n"]:
@@ -87,6 +80,12 @@ def speed_of_losses(losses: Float[Array, " steps"]) -> Float[Array, ""]:
     if not losses.shape[0]:
         msg = "Argument `losses` must hold at least one loss, but is empty."
         raise ValueError(msg)
-    relative = capped_losses(losses / losses[0])
+    relative = _capped(losses / losses[0])
     sums = LossSums(jnp.sum(relative), jnp.sum(1 / relative), jnp.sum(relative[-TAIL:]))
-    return convergence_speed(sums, math.prod(losses.shape))
+    return convergence_speed(sums, len(losses))
+
+
+def _capped(relative: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """Replace what is not finite or above 10⁶ by 10⁶."""
+    fine = relative <= _LARGEST_LOSS  # false for NaN
+    return jnp.where(fine, relative, _LARGEST_LOSS)

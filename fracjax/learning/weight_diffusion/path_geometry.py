@@ -70,8 +70,7 @@ def path_pairs(
             f" {jnp.shape(losses)}."
         )
         raise ValueError(msg)
-    steps = jnp.sqrt(jnp.sum(jnp.diff(path, axis=0) ** 2, axis=1))
-    along = jnp.concatenate([jnp.zeros(1, path.dtype), jnp.cumsum(steps)])
+    along = _contour(path)
     if num_pairs is None:
         first, second = (jnp.asarray(index) for index in np.triu_indices(count, 1))
         centred = path - path.mean(axis=0)
@@ -125,8 +124,7 @@ def contour_exponent(
     found = diffusion_exponent(path, window=window, weights="uniform")
     path = checked_path(path, 2)
     lags = window_lags(len(path), window)
-    steps = jnp.sqrt(jnp.sum(jnp.diff(path, axis=0) ** 2, axis=1))
-    along = jnp.concatenate([jnp.zeros(1, path.dtype), jnp.cumsum(steps)])
+    along = _contour(path)
     padded = jnp.pad(along, (0, max(lags)))
     index = jnp.arange(len(path))
 
@@ -157,3 +155,9 @@ def contour_exponent(
             "dimension": 2 / value,
         },
     )
+
+
+def _contour(path: Float[Array, "n m"]) -> Float[Array, " n"]:
+    """Length of the path up to every point."""
+    steps = jnp.sqrt(jnp.sum(jnp.diff(path, axis=0) ** 2, axis=1))
+    return jnp.concatenate([jnp.zeros(1, path.dtype), jnp.cumsum(steps)])

@@ -60,6 +60,9 @@ def walk_on_surface(
         noise: σ.
         reach: Starts are uniform on [-reach, reach]²; the published 1.
 
+    Raises:
+        ValueError: If the surface is not a square grid of at least 3 × 3 points.
+
     References:
         Chen, Qu and Gong (2022), https://arxiv.org/abs/2009.10588.
     """

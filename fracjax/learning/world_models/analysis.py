@@ -18,10 +18,11 @@ from fracjax._types import Estimate, Key, Leaf, PyTree
 from fracjax.estimators.chaos.ensembles import ensemble_exponent
 from fracjax.estimators.chaos.finite_time import finite_time_growth
 from fracjax.estimators.settings import check_at_least
+from fracjax.learning.robustness.noise_curves import Curve, NoisyPolicy, noise_curve
+from fracjax.learning.world_models.collecting import held_action
 from fracjax.learning.world_models.penalties import imagined_loop, imagined_spread
 from fracjax.learning.world_models.settings import SpreadForm
 from fracjax.rl.environment import Environment
-from fracjax.rl.rollouts import discounted_returns
 from fracjax.rl.world_models.agent import Agent, Belief
 from fracjax.rl.world_models.latents import LatentChoice
 from fracjax.rl.world_models.memory import FilteringPolicy, WithMemory, split_memory, with_memory
@@ -37,7 +38,6 @@ __all__ = [
 ]
 
 _Beliefs: TypeAlias = Callable[[PyTree, PyTree], Belief]
-_Curve: TypeAlias = Callable[[PyTree, PyTree, Key, Array], Float[Array, "sizes states"]]
 
 
 def returns_under_observation_noise(
@@ -47,7 +47,7 @@ def returns_under_observation_noise(
     choice: LatentChoice = "mode",
     horizon: int = 1000,
     discount: float = 1.0,
-) -> _Curve:
+) -> Curve:
     """Make `(params, states, key, sigmas) -> returns`: returns under observation noise.
 
     As `returns_under_noise`, for an agent that filters: what it sees is o + σ z, what it remembers
@@ -65,48 +65,15 @@ def returns_under_observation_noise(
         A function of parameters, stacked initial states of `with_memory(environment, agent)`, a
         key and noise levels, which returns (sizes, states).
 
+    Raises:
+        ValueError: If a setting is out of range.
+
     References:
         Young and Pugeault (2024), https://arxiv.org/abs/2410.10674.
     """
-    check_at_least(horizon=(horizon, 1))
-    policy = _NoisyPolicy(FilteringPolicy(agent, choice))
-    returns = discounted_returns(
-        with_memory(environment, agent),
-        policy,
-        horizon=horizon,
-        discounts=(discount,),
-        stochastic=True,
-    )
-
-    def curve(
-        params: PyTree, states: PyTree, key: Key, sigmas: Float[Array, " sizes"]
-    ) -> Float[Array, "sizes states"]:
-        def episode(index: Array, state: PyTree, sigma: Array) -> Array:
-            one = jax.tree.map(lambda leaf: leaf[None], state)
-            return returns((params, sigma), one, jax.random.fold_in(key, index))[0]
-
-        indices = jnp.arange(len(jax.tree.leaves(states)[0]))
-        over_states = jax.vmap(episode, (0, 0, None))
-        return jax.vmap(over_states, (None, None, 0))(indices, states, sigmas)
-
-    return curve
-
-
-@dataclasses.dataclass(frozen=True)
-class _NoisyPolicy:
-    """A policy that sees its observation through noise; parameters are (params, sigma)."""
-
-    policy: FilteringPolicy
-
-    def act(self, params: PyTree, observation: Array, key: Key | None = None) -> Array:
-        """Act on the observation plus the noise of this key."""
-        own, sigma = params
-        if key is None:
-            return self.policy.act(own, observation)
-        size = self.policy.agent.observation_size
-        noise = jax.random.normal(key, (size,), observation.dtype)
-        seen = observation[:size] + sigma.astype(observation.dtype) * noise
-        return self.policy.act(own, jnp.concatenate([seen, observation[size:]]))
+    policy = NoisyPolicy(FilteringPolicy(agent, choice), num_noisy=agent.observation_size)
+    loop = with_memory(environment, agent)
+    return noise_curve(loop, policy, horizon=horizon, discount=discount)
 
 
 def visited_beliefs(
@@ -263,7 +230,7 @@ def model_errors(
                 state, belief, action, alive = carry
                 seen = environment.observe(state)
                 belief, _ = agent.filter(model, belief, action, agent.encode(model, seen))
-                action = jnp.where(drawn[0] * hold < 1, 2 * drawn[1:] - 1, action)
+                action = held_action(drawn, action, hold)
                 moved = environment.step(state, action)
                 features = agent.imagine(model, belief, action).features
                 arrived = symlog(environment.observe(moved.state))

@@ -12,7 +12,7 @@ from fracjax.rl.environment import Environment
 from fracjax.rl.rollouts import Tracked, track
 from fracjax.rl.world_models.agent import Agent, Belief
 
-__all__ = ["Stage", "begin", "collect", "num_uniform", "random_returns"]
+__all__ = ["Stage", "begin", "collect", "held_action", "num_uniform", "random_returns"]
 
 
 class Stage(NamedTuple):
@@ -90,7 +90,7 @@ def collect(
         stage: Stage, start: Stage, drawn: Array, noise: Array, explores: Array
     ) -> tuple[Stage, Record]:
         record, belief = stage.record, stage.belief
-        held = jnp.where(drawn[groups] * hold < 1, 2 * drawn[groups + 1 :] - 1, record.action)
+        held = held_action(drawn[groups:], record.action, hold)
         if params is None:
             action = held
         else:
@@ -106,6 +106,19 @@ def collect(
         return jax.vmap(one)(stages, fresh, *inputs, explores)
 
     return jax.lax.scan(together, stages, (uniform, normal))
+
+
+def held_action(
+    drawn: Float[Array, " one_and_action"], action: Float[Array, " action"], hold: float
+) -> Float[Array, " action"]:
+    """Act at random: keep an action, or with probability 1/hold take another, uniform in [-1, 1].
+
+    Args:
+        drawn: Uniform numbers: whether to take another, and which.
+        action: What was done before.
+        hold: Mean number of steps for which an action is held.
+    """
+    return jnp.where(drawn[0] * hold < 1, 2 * drawn[1:] - 1, action)
 
 
 def _step(environment: Environment, stage: Stage, belief: Belief, action: Array) -> Stage:
@@ -141,7 +154,7 @@ def random_returns(
 
         def step(carry: tuple, drawn: Array) -> tuple[tuple, Array]:
             tracked, action = carry
-            action = jnp.where(drawn[0] * hold < 1, 2 * drawn[1:] - 1, action)
+            action = held_action(drawn, action, hold)
             moved = environment.step(tracked.state, action)
             reward = jnp.where(tracked.alive, moved.reward, 0).astype(tracked.reward.dtype)
             alive = tracked.alive & ~moved.done

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fracjax import safe_files
 from fracjax._types import PyTree
 
 __all__ = ["RunFileError", "describe_settings", "load_tree", "read_metadata", "save_tree"]
 
 _METADATA = "metadata"
+_LEAF_BYTES = 4096  # name and header of an array, at most
+_SPARE_BYTES = 2**24  # of metadata, and of what grows with a run
 
 
 class RunFileError(ValueError):
@@ -64,7 +68,7 @@ def load_tree(like: PyTree, path: str | os.PathLike, metadata: dict[str, Any]) -
         RunFileError: If the file is damaged, of other metadata, or of another structure.
     """
     path = Path(path)
-    arrays, found = _read(path)
+    arrays, found = _read(path, like)
     wanted = json.loads(json.dumps(metadata))
     other = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
     if other:
@@ -82,13 +86,17 @@ def load_tree(like: PyTree, path: str | os.PathLike, metadata: dict[str, Any]) -
     return jax.tree.unflatten(structure, read)
 
 
-def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
+def read_metadata(path: str | os.PathLike, like: PyTree) -> dict[str, Any]:
     """Read what `save_tree` was told of the tree.
+
+    Args:
+        path: The file.
+        like: As for `load_tree`, up to what grows with a run: much more is not read.
 
     Raises:
         RunFileError: If the file is damaged.
     """
-    return _read(Path(path))[1]
+    return _read(Path(path), like)[1]
 
 
 def describe_settings(**parts: Any) -> dict[str, Any]:
@@ -101,14 +109,19 @@ def describe_settings(**parts: Any) -> dict[str, Any]:
     return {name: plain(part) for name, part in parts.items()}
 
 
-def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _read(path: Path, like: PyTree) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    most = _SPARE_BYTES + sum(_num_bytes(leaf) + _LEAF_BYTES for leaf in jax.tree.leaves(like))
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = safe_files.read_npz(safe_files.read_bytes(path, most=most), most=most)
         return arrays, dict(json.loads(str(arrays.pop(_METADATA))))
     except Exception as error:  # damaged files fail in many ways inside the parsers
         msg = f"File `{path}` is damaged or not a training run ({type(error).__name__}: {error})."
         raise RunFileError(msg) from error
+
+
+def _num_bytes(leaf: Any) -> int:
+    plain = jax.eval_shape(_plain, leaf)
+    return math.prod(plain.shape) * plain.dtype.itemsize
 
 
 def _is_key(leaf: Any) -> bool:

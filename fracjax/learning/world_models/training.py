@@ -25,6 +25,7 @@ from fracjax._types import Key
 from fracjax.estimators.settings import check_at_least
 from fracjax.learning.world_models.settings import TrainingSettings
 from fracjax.learning.world_models.storage import (
+    RunFileError,
     describe_settings,
     load_tree,
     read_metadata,
@@ -227,12 +228,15 @@ def _resume(
     identity: dict[str, Any],
 ) -> Run:
     """Start, or read what there is."""
-    state = trainer.start(key, num_seeds)
-    nothing = np.zeros((0, num_seeds), np.float32)
     if path is None or not Path(path).exists():
-        return Run(state, np.zeros(0, int), np.zeros(0, int), nothing)
-    done = read_metadata(path).get("updates", 0)
-    returns = np.zeros((done // chunk, num_seeds), np.float32)
+        nothing = np.zeros((0, num_seeds), np.float32)
+        return Run(trainer.start(key, num_seeds), np.zeros(0, int), np.zeros(0, int), nothing)
+    state = jax.eval_shape(lambda key: trainer.start(key, num_seeds), key)
+    done = read_metadata(path, state).get("updates")
+    if type(done) is not int or not 0 <= done <= np.iinfo(np.int32).max:
+        msg = f"File `{path}` is of {done!r} updates, which is no number of them."
+        raise RunFileError(msg)
+    returns = jax.ShapeDtypeStruct((done // chunk, num_seeds), np.float32)
     state, returns = load_tree((state, returns), path, {**identity, "updates": done})
     updates = chunk * np.arange(1, done // chunk + 1)
     steps = np.array([trainer.environment_steps(int(number)) for number in updates])

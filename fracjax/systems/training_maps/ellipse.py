@@ -25,6 +25,7 @@ __all__ = [
     "critical_step_size",
     "ellipse_angle",
     "ellipse_factor",
+    "ellipse_level",
     "ellipse_map",
     "ellipse_mean_loss",
     "ellipse_point",
@@ -34,8 +35,8 @@ __all__ = [
 ]
 
 
-def _level(step_size: Real) -> Real:
-    """The value of s - μ p on the ellipse."""
+def ellipse_level(step_size: Real) -> Real:
+    """The value (4 - μ²)/μ that s - μ p has on the ellipse."""
     return (4 - step_size**2) / step_size
 
 
@@ -47,7 +48,7 @@ def ellipse_value(state: Float[Array, "2 ..."], step_size: Real) -> Float[Array,
     chaos, and E = (x - y)².
     """
     p, s = products(state)
-    return s - step_size * p - _level(step_size)
+    return s - step_size * p - ellipse_level(step_size)
 
 
 def ellipse_factor(state: Float[Array, "2 ..."], step_size: Real) -> Float[Array, ""]:
@@ -83,7 +84,7 @@ def ellipse_map(step_size: Real = 1.5) -> StepFunction:
     means scaled to E = 0, by a factor that is 1 up to rounding for a state on the ellipse.
     """
     step = product_map(step_size)
-    level = _level(step_size)
+    level = ellipse_level(step_size)
 
     def on_ellipse(state: Float[Array, "2"]) -> Float[Array, "2"]:
         moved = step(state)

@@ -28,6 +28,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from fracjax._types import Key, StepFunction
+from fracjax.systems.training_maps.ellipse import ellipse_level, ellipse_value
 from fracjax.systems.training_maps.product_map import Real, Reduction, products
 
 __all__ = [
@@ -154,8 +155,8 @@ def next_ellipse_value(
         step_size: μ of all data.
     """
     own = growth - step_size * (1 - product)
-    level = (4 - step_size**2) / step_size
-    return value * (1 - step_size * growth + growth**2) + level * growth * own
+    unchanged = value * (1 - step_size * growth + growth**2)
+    return unchanged + ellipse_level(step_size) * growth * own
 
 
 def mean_ellipse_value(
@@ -168,7 +169,7 @@ def mean_ellipse_value(
         variance: Of g over batches, at this state.
         step_size: μ of all data.
     """
-    p, s = products(state)
-    level = (4 - step_size**2) / step_size
-    value, mean = s - step_size * p - level, step_size * (1 - p)
-    return value * (1 - step_size * mean + mean**2 + variance) + level * variance
+    p, _ = products(state)
+    value, mean = ellipse_value(state, step_size), step_size * (1 - p)
+    drift = ellipse_level(step_size) * variance
+    return value * (1 - step_size * mean + mean**2 + variance) + drift

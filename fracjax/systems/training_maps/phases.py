@@ -117,9 +117,8 @@ def orbit_phase(
     At a minimum means a loss below 100 rounding units, squared; periodic means that the state
     returns to itself to the root of the rounding unit within `longest_period` steps and the
     exponent is clearly negative. Close to bifurcations orbits settle like powers of time and stay
-    undecided. A cycle that is longer than `longest_period`
-    is undecided as well. In float32 returns to 3e-4 happen by chance, which the sign of the
-    exponent catches.
+    undecided, as do cycles that are longer than `longest_period`. In float32 returns to 3e-4
+    happen by chance, which the sign of the exponent catches.
 
     Measured from x = y = .3 at 401 step sizes in [.02, 2.2], in float64: two undecided, six in
     periodic windows, and all others as `balanced_phase` says, but that an orbit above 2√2 - 2

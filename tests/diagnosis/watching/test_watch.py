@@ -1,5 +1,6 @@
 """Watching real objectives: chaotic loops of known exponent, rough and smooth ones."""
 
+import dataclasses
 import math
 
 import chex
@@ -13,6 +14,7 @@ from watched_runs import Clock
 from fracjax import rl
 from fracjax.diagnosis import Problem, problem_of_policy
 from fracjax.diagnosis.watching import Size, Watch, problem_of_objective, watch_policies
+from fracjax.diagnosis.watching.line_returns import Surroundings
 from fracjax.diagnosis.watching.policies import of_brax, of_policy
 from fracjax.rl import gallery
 from fracjax.rl.networks import Normalizer
@@ -215,12 +217,13 @@ def test_a_policy_that_moves_has_the_returns_of_one_that_does_not(pendulum):
     with jax.enable_x64(True):
         part, rest = measurement._split(of_policy(policy))
         table = jax.tree.map(lambda leaf: jnp.zeros((16, *leaf.shape)), part)
+        here = Surroundings(part, rest, table, key)
         rows = np.zeros(3, np.int32), np.zeros(3)
-        returns = measurement._evaluate(part, rest, table, key, *rows)
+        returns = measurement._returns(here, *rows)
         expected = problem.objective(policy.params, key)
         np.testing.assert_allclose(returns, np.broadcast_to(expected, (3, 1)), rtol=1e-12)
         other = Normalizer(rest.mean + 1, rest.std)
-        moved = measurement._evaluate(part, other, table, key, *rows)
+        moved = measurement._returns(dataclasses.replace(here, rest=other), *rows)
     assert not np.allclose(moved, returns)
     assert measurement.largest_scale > 0
 

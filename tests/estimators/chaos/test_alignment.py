@@ -130,6 +130,7 @@ def test_a_diverging_member_does_not_spoil_its_batch():
         ({"num_steps": 20, "num_vectors": 1}, "num_vectors"),
         ({"num_steps": 20, "num_vectors": 3}, "num_vectors"),
         ({"num_steps": 20, "num_blocks": 1}, "num_blocks"),
+        ({"num_steps": 20, "dt": 0.0}, "dt"),
     ],
 )
 def test_settings_out_of_range_are_named(settings, name):

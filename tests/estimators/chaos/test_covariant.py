@@ -129,6 +129,12 @@ def test_rare_orthonormalisation_and_segments_give_the_same(x64):
     assert np.all(np.abs(result.exponents.value - record.exponents.value) < 4 * error)
 
 
+def test_an_orbit_at_rest_in_the_origin_is_replayed_exactly(x64):
+    """Its size is zero: a distance over that must not be 0/0."""
+    result = run(maps.linear(matrix()), jnp.zeros(4), num_steps=80, num_segments=4)
+    assert result.replay_error == 0
+
+
 def residual_of_five(step, result):
     def five(state):
         for _ in range(5):

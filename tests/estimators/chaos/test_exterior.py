@@ -73,6 +73,18 @@ def test_float32_carries_any_length(method):
     assert estimate.value.dtype == jnp.float32
 
 
+@pytest.mark.parametrize("method", ["exterior", "qr"])
+@pytest.mark.parametrize("at", [5, 150])
+def test_directions_that_vanish_grow_minus_infinity(method, at, x64):
+    """One Jacobian of rank 1, in the transient or later, leaves one direction of three."""
+    chain = jnp.broadcast_to(jnp.diag(jnp.array([2.0, 1.0, 0.5])), (300, 3, 3))
+    chain = chain.at[at].set(jnp.diag(jnp.array([2.0, 0.0, 0.0])))
+    estimate = spectrum_of_jacobians(chain, method=method, num_transient=20)
+    np.testing.assert_allclose(estimate.value[0], math.log(2), atol=1e-9)
+    assert np.all(estimate.value[1:] == -np.inf)
+    assert estimate.status.tolist() == [Status.OK] + [Status.NONFINITE_TANGENT] * 2
+
+
 def test_a_nonfinite_chain_is_a_status_and_batches_are_loops(x64):
     chains = jax.random.normal(jax.random.key(0), (2, 200, 2, 2)).at[1, 7, 0, 0].set(jnp.nan)
     batched = jax.vmap(spectrum_of_jacobians)(chains)
@@ -93,6 +105,7 @@ def test_a_nonfinite_chain_is_a_status_and_batches_are_loops(x64):
         (jnp.ones((10, 5, 5)), {"method": "exterior"}, "method"),
         (jnp.ones((10, 2, 2)), {"method": "svd"}, "method"),
         (jnp.ones((10, 2, 2)), {"num_transient": 10}, "num_blocks"),
+        (jnp.ones((10, 2, 2)), {"dt": 0.0}, "dt"),
     ],
 )
 def test_bad_input_is_named(chain, settings, name):

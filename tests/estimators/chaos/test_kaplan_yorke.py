@@ -1,5 +1,6 @@
 """Dimension and entropy: exact cases, error propagation against replicates, failures."""
 
+import dataclasses
 import functools
 import math
 
@@ -54,6 +55,19 @@ def test_entropy_adds_the_positive(x64):
     assert (float(estimate.value), int(estimate.status)) == (1.5, Status.OK)
     assert entropy_bound(spectrum_of(-1.0, -2.0)).value == 0
     assert entropy_bound(spectrum_of(1.0, 0.5)).status == Status.NOT_CONVERGED
+
+
+@pytest.mark.parametrize("function", [kaplan_yorke_dimension, entropy_bound])
+def test_blocks_that_a_run_left_empty_do_not_count(function, x64):
+    """An adaptive run fills its buffer or three quarters of it: error and interval of these."""
+    rates = jnp.array([0.5, -1.0]) + 0.1 * jax.random.normal(jax.random.key(0), (96, 2))
+    full = dataclasses.replace(spectrum_of(0.5, -1.0), details={"blocks": rates})
+    padded = jnp.concatenate([rates, jnp.full((32, 2), jnp.nan)])
+    part = dataclasses.replace(full, details={"blocks": padded})
+    expected, found = function(full), function(part)
+    assert found.stderr > 0
+    for name in ("stderr", "low", "high"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-12)
 
 
 @pytest.mark.slow

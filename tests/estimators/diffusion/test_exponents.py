@@ -109,6 +109,13 @@ def test_surrogates_keep_what_they_say(x64):
         null_exponents(KEY, path, num_surrogates=5)
 
 
+def test_a_surrogate_without_an_exponent_is_no_null():
+    path = motion(KEY, 0.5, 60, 2)
+    null = null_exponents(KEY, path, lambda _, path: path * jnp.nan, num_surrogates=9)
+    assert np.isnan([null.value, null.stderr, null.low, null.high]).all()
+    assert null.status == Status.DIVERGED
+
+
 def test_a_line_is_ballistic(x64):
     """Exact: exponent 2 to rounding, in either weighing."""
     line = jnp.arange(500.0)[:, None] * jnp.array([1.0, -2.0])

@@ -185,6 +185,11 @@ def test_takens_needs_pairs():
     assert np.isnan(estimate.value)
 
 
+def test_a_radius_must_be_positive():
+    with pytest.raises(ValueError, match="Argument `radius` must be positive"):
+        takens_dimension(jnp.zeros((300, 2)), -0.1)
+
+
 # --- contracts ------------------------------------------------------------------------------
 
 ESTIMATORS = {

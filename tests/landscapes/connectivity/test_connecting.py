@@ -7,7 +7,8 @@ import optax
 import pytest
 
 from fracjax import Status
-from fracjax.landscapes.connectivity.connecting import connecting_curve, linear_barrier
+from fracjax.landscapes.connectivity.barriers import linear_barrier
+from fracjax.landscapes.connectivity.connecting import connecting_curve
 from fracjax.landscapes.connectivity.curves import point_on_curve
 
 KEY = jax.random.key(0)

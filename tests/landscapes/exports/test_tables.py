@@ -191,6 +191,14 @@ def test_settings_that_cannot_be(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_npz_holds_variables_of_any_name(tmp_path):
+    data = dataset((3,))
+    named = data.rename(value="file").assign(allow_pickle=data["value"])
+    with np.load(write_npz(named, tmp_path / "scan.npz")) as found:
+        for name in ("file", "allow_pickle"):
+            np.testing.assert_array_equal(found[name], data["value"])
+
+
 @pytest.mark.parametrize("write", [write_csv, write_npz, write_vts])
 def test_full_disk_names_the_file_and_leaves_the_old_one(tmp_path, write):
     path = tmp_path / "scan"

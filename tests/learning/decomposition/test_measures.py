@@ -7,7 +7,6 @@ import pytest
 
 from fracjax.learning.decomposition.attributions import (
     activation_frequency,
-    alive_subnetworks,
     attributions,
 )
 from fracjax.learning.decomposition.coefficient_correlations import coefficient_correlations
@@ -125,8 +124,6 @@ def test_attributions_are_means_over_references(x64):
     values = jnp.array([[3.0, 0.1, 0.0], [2.0, 0.2, 0.0], [1.0, 0.9, 0.0], [0.1, 0.0, 0.0]])
     frequency = activation_frequency(values, 4 / 12)
     np.testing.assert_allclose(frequency, [0.75, 0.25, 0.0])
-    np.testing.assert_array_equal(alive_subnetworks(frequency), [True, True, False])
-    np.testing.assert_array_equal(alive_subnetworks(frequency, 0.3), [True, False, False])
 
 
 def test_interventions_move_the_own_output(x64):

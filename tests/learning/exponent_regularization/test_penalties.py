@@ -241,6 +241,7 @@ def test_mistakes_are_named():
     step, state = maps.henon(), jnp.ones(2)
     for settings, name in (
         ({"num_steps": 5, "renormalize_every": 2}, "num_steps"),
+        ({"num_steps": 4, "renormalize_every": 0}, "renormalize_every"),
         ({"num_steps": 4, "num_transient": 1, "renormalize_every": 2}, "num_transient"),
         ({"num_steps": 4, "checkpoint_every": 3}, "checkpoint_every"),
         ({"num_steps": 4, "num_exponents": 3}, "num_exponents"),

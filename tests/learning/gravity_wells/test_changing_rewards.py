@@ -8,11 +8,8 @@ import numpy as np
 import pytest
 
 from fracjax import Status
-from fracjax.learning.gravity_wells.changing_rewards import (
-    asr_hypothesis,
-    effective_gap,
-    state_escapes,
-)
+from fracjax.learning.gravity_wells.bandits import effective_gap
+from fracjax.learning.gravity_wells.changing_rewards import asr_hypothesis, state_escapes
 from fracjax.learning.gravity_wells.escape_laws import corner_escape_time, escape_lower_bound
 from fracjax.learning.gravity_wells.escapes import start_params
 from fracjax.learning.gravity_wells.initial_spread import log_slope
@@ -92,6 +89,22 @@ def test_the_repaired_bound_needs_equal_other_rewards(drifting):
     )
     assert found.probability_time[0] == 166
     assert escape_lower_bound(3e-3, 0.01) > 16_000
+
+
+def test_the_drive_is_that_of_the_first_stay(x64):
+    """A state outside its well at the start has none, also where it falls in later."""
+    rewards = jnp.asarray([[0.5, 1.0]])
+    logits = jnp.log(jnp.asarray([[0.2, 0.8]]))
+
+    def schedule(step):  # the second arm pays for 100 updates, then the first
+        return jnp.where(step < 100, rewards, rewards[:, ::-1])
+
+    found = jax.jit(
+        functools.partial(state_escapes, schedule=schedule, best=0, contextual=True, max_steps=2000)
+    )(logits, bandit([0.5, 1.0]), gaps=jnp.asarray([-1.0]))
+    assert found.probability_time[0] == 0
+    assert found.bound[0] == 0
+    assert found.drive[0] == 0
 
 
 STATES, ACTIONS, STEP, DISCOUNT = 8, 6, 0.1, 0.9

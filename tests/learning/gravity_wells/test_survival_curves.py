@@ -29,8 +29,10 @@ def test_the_curve_is_that_of_scipy(x64):
     at = jnp.asarray(expected.quantiles)
     found = survival_curve(times, observed, at)
     np.testing.assert_allclose(found.value, expected.probabilities, atol=1e-12)
-    risk = [(np.asarray(times) > t).sum() for t in at]
+    left = np.where(observed, times, np.nextafter(times, np.inf))  # censored: there until then
+    risk = [(left > t).sum() for t in at]
     np.testing.assert_array_equal(found.details["at_risk"], risk)
+    assert np.any(np.isin(times[~observed], at))
 
 
 def test_without_censoring_intervals_are_wilsons(x64):
@@ -73,6 +75,14 @@ def test_intervals_cover():
         assert known.mean() > 0.98
         median = np.median(found.value[known])
         assert abs(median / exact - 1) < 0.05
+
+
+def test_those_censored_at_a_time_were_there_at_it(x64):
+    """Nobody of 20 left until all stopped to look: as sure there as just before."""
+    curve = survival_curve(jnp.full(20, 10.0), jnp.zeros(20, bool), jnp.asarray([9.0, 10.0]))
+    exact = stats.binomtest(20, 20).proportion_ci(method="wilson")
+    np.testing.assert_allclose(curve.low, exact.low, atol=1e-6)
+    np.testing.assert_array_equal(curve.details["at_risk"], 20)
 
 
 def test_what_is_beyond_the_end_of_observation_is_unknown():

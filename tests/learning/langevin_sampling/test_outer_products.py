@@ -11,7 +11,7 @@ from fracjax.learning.langevin_sampling.layers import fan_in, find_layers
 from fracjax.learning.langevin_sampling.outer_products import outer_product
 from fracjax.learning.langevin_sampling.preconditioners import Observation
 from fracjax.learning.langevin_sampling.priors import gaussian_prior
-from fracjax.learning.langevin_sampling.sample_moments import dense, gradient_moments
+from fracjax.learning.langevin_sampling.sample_moments import apply_dense, gradient_moments
 from fracjax.learning.langevin_sampling.transformations import natural_langevin
 
 KEY = jax.random.key(0)
@@ -37,8 +37,8 @@ def network(seed=0, *, bias=True):
 
 
 def losses(params, batch):
-    hidden = jnp.tanh(dense(params["trunk"]["deep"], batch["x"]))
-    logits = dense(params["head"], hidden)
+    hidden = jnp.tanh(apply_dense(params["trunk"]["deep"], batch["x"]))
+    logits = apply_dense(params["head"], hidden)
     return optax.softmax_cross_entropy_with_integer_labels(logits, batch["y"])
 
 
@@ -92,7 +92,9 @@ def test_what_the_dense_route_cannot_serve_is_named():
     params, batch = network(), data()
 
     def twice(params, batch):
-        return losses(params, batch) + dense(params["head"], batch["x"][:, :HIDDEN]).sum(axis=1)
+        return losses(params, batch) + apply_dense(params["head"], batch["x"][:, :HIDDEN]).sum(
+            axis=1
+        )
 
     def sequences(params, batch):
         return losses(params, {**batch, "x": batch["x"][:, None]})

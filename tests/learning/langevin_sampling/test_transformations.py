@@ -12,7 +12,7 @@ from fracjax.learning.langevin_sampling.preconditioners import diagonal
 from fracjax.learning.langevin_sampling.priors import conjugate_prior, gaussian_prior
 from fracjax.learning.langevin_sampling.sample_moments import (
     SampleMoments,
-    dense,
+    apply_dense,
     gradient_moments,
 )
 from fracjax.learning.langevin_sampling.schedules import (
@@ -49,7 +49,7 @@ def chains(make, gradient, start, *, num_steps, num_chains, key=KEY):
         (params, _), _ = jax.lax.scan(step, (start, sampler.init(start)), jnp.arange(num_steps))
         return params
 
-    return np.asarray(jax.jit(jax.vmap(one))(jax.random.split(key, num_chains)))
+    return jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(jax.random.split(key, num_chains)))
 
 
 def test_the_stationary_variance_is_exact():
@@ -153,20 +153,14 @@ def test_a_gaussian_posterior_has_its_exact_moments(x64):
         residual = x[:, :3] @ params["kernel"][:, 0] + params["bias"][0] - y
         return {"kernel": (residual @ x[:, :3])[:, None] / DATA, "bias": residual.mean()[None]}
 
-    start = {"kernel": jnp.zeros((3, 1)), "bias": jnp.zeros(1)}
-
-    def one(key):
-        sampler = sgld(eta, num_data=DATA, key=key, prior=gaussian_prior())
-
-        def step(carry, _):
-            params, state = carry
-            change, state = sampler.update(gradient(params, key), state, params)
-            return (optax.apply_updates(params, change), state), None
-
-        (params, _), _ = jax.lax.scan(step, (start, sampler.init(start)), length=200)
-        return jnp.concatenate([params["kernel"][:, 0], params["bias"]])
-
-    found = np.asarray(jax.jit(jax.vmap(one))(jax.random.split(KEY, 10_000)))
+    found = chains(
+        lambda key: sgld(eta, num_data=DATA, key=key, prior=gaussian_prior()),
+        gradient,
+        {"kernel": jnp.zeros((3, 1)), "bias": jnp.zeros(1)},
+        num_steps=200,
+        num_chains=10_000,
+    )
+    found = np.concatenate([found["kernel"][..., 0], found["bias"]], axis=1)
     variances = np.diag(discrete)
     assert np.all(abs(found.mean(axis=0) - mean) < 4 * np.sqrt(variances / len(found)))
     error = np.sqrt((np.outer(variances, variances) + discrete**2) / len(found))
@@ -174,7 +168,7 @@ def test_a_gaussian_posterior_has_its_exact_moments(x64):
 
 
 def logistic(params, batch):
-    logits = dense(params, batch["x"])[:, 0]
+    logits = apply_dense(params, batch["x"])[:, 0]
     return jnp.logaddexp(0.0, logits) - batch["y"] * logits
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fracjax.learning.paths import reading, store
+from fracjax.learning.paths import documents, reading
 from fracjax.learning.paths.projections import Projection
 from fracjax.learning.paths.reading import load_path, path_in_memory
 from fracjax.learning.paths.recorders import open_recorder
@@ -30,8 +30,8 @@ def recorded(tmp_path_factory):
     """A path of which chunks hold 7 rows and 200 columns."""
     folder = tmp_path_factory.mktemp("path") / "p"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "_CHUNK_BYTES", 7 * 4 * 200)
-        patch.setattr(store, "_CHUNK_COLUMNS", 200)
+        patch.setattr(documents, "_CHUNK_BYTES", 7 * 4 * 200)
+        patch.setattr(documents, "_CHUNK_COLUMNS", 200)
         trees = stacked()
 
         def at(row):
@@ -139,8 +139,10 @@ def test_snapshots_in_memory_are_a_path_too(recorded):
         np.testing.assert_array_equal(left.values, right.values)
         np.testing.assert_array_equal(left.steps, right.steps)
         assert left.layers == right.layers
-    with pytest.raises(ValueError, match="leading axis of 2 seeds"):
+    with pytest.raises(ValueError, match="`snapshots` must have a leading axis of 2,"):
         path_in_memory(np.arange(2), one)
+    with pytest.raises(ValueError, match="`metrics` must have a leading axis of 150,"):
+        path_in_memory(np.arange(ROWS), one, metrics={"loss": np.arange(3)})
 
 
 def test_bad_choices_are_named(recorded, tmp_path):

@@ -291,6 +291,17 @@ def test_what_is_missing_in_the_middle_is_said_in_one_line(tmp_path, straight):
     assert content(folder) == content(straight)
 
 
+def test_the_first_damage_is_found_where_it_is_not_counted_to_the_end(tmp_path, monkeypatch):
+    """As much as is counted of parameters is damaged, and a metric earlier: rows 104 and 64."""
+    folder = tmp_path / "p"
+    record(folder, range(150))
+    monkeypatch.setattr(store, "_MOST_DAMAGED", 1)
+    chunk(folder, 8).unlink()
+    (folder / "loss" / "c" / "0" / "1").unlink()
+    with pytest.raises(PathError, match="snapshots from 64 on of 150"):
+        begin(folder)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -309,6 +320,16 @@ def test_a_manifest_that_is_none_is_said_in_one_line(tmp_path, text, words):
             act(folder)
         assert "\n" not in str(told.value)
         assert "copy" in str(told.value)
+
+
+def test_a_manifest_of_shapes_without_axes_is_said_in_one_line(tmp_path):
+    folder = tmp_path / "p"
+    record(folder, range(2))
+    document = json.loads((folder / "zarr.json").read_text())
+    document["consolidated_metadata"]["metadata"]["step"]["shape"] = []
+    (folder / "zarr.json").write_text(json.dumps(document))
+    with pytest.raises(PathError, match="IndexError"):
+        load_path(folder)
 
 
 # --- what is refused ---------------------------------------------------------------------------
@@ -342,6 +363,15 @@ def test_settings_of_another_run_are_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match="closed"):
         recorder.record(9, tree)
     assert content(folder) == before
+
+
+def test_settings_do_not_hide_what_the_recorder_itself_was_told(tmp_path):
+    """A run may call a setting `every`, too."""
+    tree = {"w": np.ones(3)}
+    with open_recorder(tmp_path / "p", tree, every=2, settings={"every": 5}):
+        pass
+    with pytest.raises(PathError, match=r"\(every: 2 there, 3 now\)"):
+        open_recorder(tmp_path / "p", tree, every=3, settings={"every": 5})
 
 
 def test_bad_settings_are_named(tmp_path):

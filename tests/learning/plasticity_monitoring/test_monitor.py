@@ -98,6 +98,16 @@ def test_an_optax_loop_is_measured_and_read_while_it_goes_on(tmp_path):
         monitor.record(12, path[-1])  # neither gradient nor loss: other names
 
 
+def test_a_run_that_goes_on_between_two_rows_keeps_to_its_steps(tmp_path):
+    """As uninterrupted: rows every 4 steps of 13, though it was resumed at step 6."""
+    place = tmp_path / "metrics.zarr"
+    with open_monitor(place, measure, every=4) as monitor:
+        path = run(monitor, 0, 6)
+    with open_monitor(place, measure, every=4) as monitor:
+        run(monitor, 6, 13, path[-1])
+    assert load_series(place).steps.tolist() == [0, 4, 8, 12]
+
+
 def test_a_compiled_loop_is_measured_on_the_device(tmp_path):
     """In `scan`, with the updates of the optimiser alone to the bit."""
     with open_monitor(tmp_path / "m", measure, every=2) as monitor:

@@ -13,6 +13,7 @@ from fracjax.learning import (
     summarize_curve,
     tolerated_size,
 )
+from fracjax.learning.robustness.noise_curves import NoisyPolicy
 from fracjax.rl import classic, policies, rollouts
 
 KEY = jax.random.key(0)
@@ -53,6 +54,19 @@ def test_noise_is_common_to_sizes_and_policies_and_differs_between_states(x64):
     )
     assert len(np.unique(returns[-1])) == 3
     assert np.all(returns[0] == 0)
+
+
+def test_noise_is_on_the_observation_and_not_on_the_memory_beside_it():
+    class Shown:
+        def act(self, params, observation, key=None):
+            return observation
+
+    place, sigma = jnp.arange(5.0), jnp.array(0.5)
+    shown = NoisyPolicy(Shown(), num_noisy=2).act((None, sigma), place, KEY)
+    np.testing.assert_array_equal(shown[2:], place[2:])
+    alone = NoisyPolicy(Shown()).act((None, sigma), place[:2], KEY)
+    np.testing.assert_array_equal(shown[:2], alone)
+    np.testing.assert_allclose(shown[:2] - place[:2], 0.5 * jax.random.normal(KEY, (2,)), atol=1e-6)
 
 
 @pytest.mark.parametrize("at_step", [0, 7])

@@ -218,6 +218,8 @@ def test_mistakes_are_named():
         closed_loop_exponents(blind, Feedback(), method="perturbations")
     with pytest.raises(ValueError, match="`num_steps` must"):
         closed_loop_exponents(environment, Feedback(), num_steps=1)
+    with pytest.raises(ValueError, match="`num_exponents` must"):
+        closed_loop_exponents(environment, Feedback(), num_exponents=0)
     for sizes in ((), (-1.0,)):
         with pytest.raises(ValueError, match="`sizes` must"):
             size_scan(environment, Feedback(), sizes=sizes)

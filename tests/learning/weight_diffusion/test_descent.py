@@ -1,14 +1,11 @@
 """Runs of descent: layers against JAX's own, the update rule, and tails of gradient noise."""
 
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fracjax import Status
-from fracjax.learning import digits
 from fracjax.learning.weight_diffusion import descent_runs as descent
 from fracjax.learning.weight_diffusion.networks import (
     convolutional_network,
@@ -94,21 +91,3 @@ def test_gradient_noise():
     assert tails.flattened.value > 3
     assert tails.flattened.status == Status.NO_SCALING_REGION
     assert np.median(np.asarray(tails.characteristic.value)) > 1.9
-
-
-def test_digits(monkeypatch):
-    """1797 images, mixed by the seed; a missing package is named with its extra."""
-    data = digits.load_digits()
-    assert data.images.shape == (1437, 8, 8)
-    assert data.test_images.shape == (360, 8, 8)
-    assert data.images.min() == 0
-    assert data.images.max() == 1
-    # 1437 draws of ten even classes: each about 144 with a standard deviation of 11.
-    assert np.all(abs(np.bincount(data.labels) - 144) < 45)
-    again = digits.load_digits(num_test=0, seed=0)
-    np.testing.assert_array_equal(again.images[:1437], data.images)
-    with pytest.raises(ValueError, match="num_test"):
-        digits.load_digits(num_test=1797)
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(ImportError, match="digits"):
-        digits.load_digits()

@@ -129,28 +129,12 @@ def test_seeds_do_not_see_each_other():
     assert jnp.abs(kernel[0] - kernel[1]).max() > 0.1
 
 
-def test_a_tree_comes_back_from_disk(tmp_path):
-    """Arrays and keys by their paths; the same bytes every time; anything else is refused."""
-    tree = {"a": (jnp.arange(3), KEY), "b": replay.empty(4, 2, 3, 1)}
-    path, again = tmp_path / "tree.npz", tmp_path / "again.npz"
-    metadata = storage.describe_settings(settings=TINY, seeds=2)
-    storage.save_tree(tree, path, metadata)
-    found = storage.load_tree(tree, path, metadata)
-    storage.save_tree(found, again, metadata)
-    assert path.read_bytes() == again.read_bytes()
-    assert jax.tree.structure(found) == jax.tree.structure(tree)
-    assert jax.random.key_data(found["a"][1]).tolist() == jax.random.key_data(KEY).tolist()
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["again.npz", "tree.npz"]
-    with pytest.raises(storage.RunFileError, match="other settings: seeds differ"):
-        storage.load_tree(tree, path, {**metadata, "seeds": 3})
-    with pytest.raises(storage.RunFileError, match="other arrays"):
-        storage.load_tree({"a": tree["a"]}, path, metadata)
-    with pytest.raises(storage.RunFileError, match="was expected"):
-        storage.load_tree({**tree, "b": replay.empty(5, 2, 3, 1)}, path, metadata)
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(storage.RunFileError, match="damaged"):
-        storage.load_tree(tree, path, metadata)
+@pytest.mark.parametrize("updates", [2**60, -2, "2", None])
+def test_a_file_does_not_say_how_much_memory_is_taken(tmp_path, updates):
+    path = tmp_path / "run.npz"
+    storage.save_tree({}, path, {"updates": updates})
+    with pytest.raises(storage.RunFileError, match="no number of them"):
+        training.train(TRAINER, KEY, num_seeds=2, num_updates=2, chunk=2, path=path)
 
 
 @pytest.mark.slow

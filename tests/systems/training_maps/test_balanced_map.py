@@ -83,6 +83,19 @@ def test_two_cycles_and_their_multipliers(x64):
     assert abs(balanced_map.two_cycle_multipliers(1.0)[0] - 1) < 1e-14
 
 
+def test_an_imbalance_grows_by_the_slope_across_the_slice(x64):
+    size, factor = 1.3, jnp.linspace(-1.6, 1.6, 8)
+
+    def growth(x):
+        state, across = jnp.stack([x, x]), jnp.array([1.0, -1.0])
+        _, moved = jax.jvp(product_map.product_map(size), (state,), (across,))
+        np.testing.assert_allclose(moved[0], -moved[1], rtol=1e-12)
+        return jnp.log(jnp.abs(moved[0]))
+
+    expected = [growth(x) for x in factor]
+    np.testing.assert_allclose(balanced_map.transverse_growth(factor, size), expected, rtol=1e-12)
+
+
 def test_the_monotone_limit_is_where_the_residual_may_turn_and_grow():
     """The minimum of f(z)/z over (-mu, 2) is -1 there; bands merge where f(critical) is x = 0."""
     size = balanced_map.MONOTONE_LIMIT
