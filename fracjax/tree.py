@@ -5,12 +5,13 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from fracjax._types import Key, PyTree
 
 __all__ = [
     "add_scaled",
+    "all_finite",
     "astype",
     "dot",
     "from_rows",
@@ -46,6 +47,12 @@ def add_scaled(tree: PyTree, factor: float | Array, direction: PyTree) -> PyTree
 def size(tree: PyTree) -> int:
     """Number of scalars in all leaves."""
     return sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(tree))
+
+
+def all_finite(tree: PyTree) -> Bool[Array, ""]:
+    """Whether every number of every leaf is finite; a tree without leaves is."""
+    leaves = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]
+    return jnp.stack(leaves).all() if leaves else jnp.ones((), bool)
 
 
 def astype(tree: PyTree, dtype: jnp.dtype | str) -> PyTree:

@@ -36,3 +36,10 @@ def test_rows_hold_every_leaf_and_can_be_cut_again():
     assert again["b"].dtype == jnp.float16
     for name, leaf in stacked.items():
         np.testing.assert_array_equal(again[name], leaf)
+
+
+def test_one_number_that_is_not_finite_is_found():
+    assert tree.all_finite(PARAMS)
+    assert tree.all_finite(())
+    for bad in (jnp.nan, jnp.inf):
+        assert not tree.all_finite({**PARAMS, "v": PARAMS["v"].at[2, 1].set(bad)})

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
+from fracjax import tree
 from fracjax._types import Key, Label, Leaf, Objective, PyTree, Status
 
 __all__ = [
     "Function",
     "Gradient",
     "GradientMethod",
-    "all_finite",
     "check_objective",
     "differentiate",
     "exists",
@@ -98,16 +98,11 @@ def _gradient(
     method = resolve(method, function, params)
     value, slope = differentiate(method, function, params, chunk_size)
     status = jnp.select(
-        [~jnp.isfinite(value), ~all_finite(slope)],
+        [~jnp.isfinite(value), ~tree.all_finite(slope)],
         [int(Status.DIVERGED), int(Status.NONFINITE_TANGENT)],
         int(Status.OK),
     )
     return Gradient(value, slope, status, Label(method))
-
-
-def all_finite(values: PyTree) -> Array:
-    """Whether every number of every leaf is finite."""
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(values)]).all()
 
 
 def check_objective(objective: Objective, params: PyTree, key: Key, chunk_size: int | None) -> None:

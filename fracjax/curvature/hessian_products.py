@@ -13,7 +13,6 @@ from jaxtyping import Array, Float
 from fracjax import tree
 from fracjax._types import Key, Label, Leaf, Objective, PyTree, Status
 from fracjax.curvature.gradients import (
-    all_finite,
     check_objective,
     differentiate,
     exists,
@@ -119,7 +118,9 @@ def _product(
     like = jax.tree.map(lambda d, p: jnp.asarray(d, jnp.asarray(p).dtype), direction, params)
     product = operator(like)
     bad, good = int(Status.NONFINITE_TANGENT), int(Status.OK)
-    return HessianVectorProduct(product, jnp.where(all_finite(product), good, bad), label, step)
+    return HessianVectorProduct(
+        product, jnp.where(tree.all_finite(product), good, bad), label, step
+    )
 
 
 def hessian_operator(

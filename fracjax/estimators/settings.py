@@ -1,13 +1,20 @@
 """Checks of settings that many estimators share; a `ValueError` says what to do."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from fracjax import tangent
 from fracjax._types import PyTree
 from fracjax.tangent import Coordinates
 
-__all__ = ["check_at_least", "check_multiple", "check_num_coordinates", "check_time_step"]
+__all__ = [
+    "check_at_least",
+    "check_choice",
+    "check_multiple",
+    "check_num_coordinates",
+    "check_time_step",
+]
 
 
 def check_at_least(**settings: tuple[int | None, int]) -> None:
@@ -16,6 +23,14 @@ def check_at_least(**settings: tuple[int | None, int]) -> None:
         if value is not None and value < smallest:
             msg = f"Argument `{name}` must be at least {smallest}, but is {value}."
             raise ValueError(msg)
+
+
+def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    """Check that a setting is one of those that exist."""
+    choices = tuple(choices)
+    if value not in choices:
+        msg = f"Argument `{name}` must be one of {', '.join(map(repr, choices))}, but is {value!r}."
+        raise ValueError(msg)
 
 
 def check_num_coordinates(

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from fracjax import tangent
+from fracjax import tangent, tree
 from fracjax._types import Invariants, Leaf, PyTree, StepFunction
 from fracjax.estimators.chaos.spectral_error import standard_error
 from fracjax.orthonormal import Method
@@ -151,7 +151,7 @@ def _growth_dtype(pushing: Pushing, state: PyTree, frame: PyTree) -> jnp.dtype:
 
 def _is_finite(state: PyTree, coordinates: Coordinates | None) -> Bool[Array, ""]:
     watched = tangent.partition(state)[0] if coordinates is None else coordinates(state)
-    return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(watched)]).all()
+    return tree.all_finite(watched)
 
 
 def _mean_volume(pushing: Pushing, sums: Array, steps: Array) -> Array:

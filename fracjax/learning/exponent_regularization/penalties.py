@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from fracjax import tangent
+from fracjax import tangent, tree
 from fracjax._types import Key, Leaf, PyTree, Status
 from fracjax.estimators.chaos.frames import advance_frame
-from fracjax.estimators.settings import check_at_least, check_num_coordinates
+from fracjax.estimators.settings import check_at_least, check_choice, check_num_coordinates
 from fracjax.tangent import Coordinates, Lift
 
 __all__ = ["ExponentPenalty", "exponent_penalty", "penalize_growth", "spread_penalty"]
@@ -219,8 +219,8 @@ def spread_penalty(
     References:
         Young and Pugeault (2024), https://arxiv.org/abs/2410.10674, and their code.
     """
-    _one_of("statistic", statistic, get_args(Statistic))
-    _one_of("over_components", over_components, get_args(Reduce))
+    check_choice("statistic", statistic, get_args(Statistic))
+    check_choice("over_components", over_components, get_args(Reduce))
 
     def of_leaf(leaf: Array) -> Array:
         if leaf.ndim < 2 or leaf.shape[0] < 2:
@@ -279,9 +279,8 @@ def penalize_growth(
     none = steps == 0
     squares = jnp.where(none, 0, (jnp.maximum(gap, 0) if one_sided else gap) ** 2)
     watched = tangent.partition(state)[0] if coordinates is None else coordinates(state)
-    finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(watched)]).all()
     status = jnp.where(jnp.isfinite(exponents), Status.OK, Status.NONFINITE_TANGENT)
-    status = jnp.where(finite, status, Status.DIVERGED)
+    status = jnp.where(tree.all_finite(watched), status, Status.DIVERGED)
     return ExponentPenalty(
         value=squares.sum() if reduce == "sum" else squares.mean(),
         exponents=jnp.where(none, jnp.nan, exponents),
@@ -305,7 +304,7 @@ def _check(
         renormalize_every=(renormalize_every, 1),
         checkpoint_every=(checkpoint_every, 1),
     )
-    _one_of("reduce", reduce, get_args(Reduce))
+    check_choice("reduce", reduce, get_args(Reduce))
     for name, steps in (("num_steps", num_steps), ("num_transient", num_transient)):
         if steps % renormalize_every:
             msg = (
@@ -324,10 +323,4 @@ def _check(
     lengths = {len(leaf) for leaf in jax.tree.leaves(inputs)}
     if lengths - {total}:
         msg = f"Argument `inputs` must have {total} slices, but has {sorted(lengths)}."
-        raise ValueError(msg)
-
-
-def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        msg = f"Argument `{name}` must be one of {choices}, but is {value!r}."
         raise ValueError(msg)

@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool
+from jaxtyping import Array
 
 from fracjax import tree
 from fracjax._types import Key, PyTree, Status
@@ -129,7 +129,7 @@ def flossing_block(
         gradient, found = jax.grad(value, has_aux=True)(chosen)
         change, moments = optimizer.update(gradient, state.moments, chosen)
         changed = optax.apply_updates(chosen, change)
-        good = _finite(gradient) & _finite(changed)
+        good = tree.all_finite(gradient) & tree.all_finite(changed)
         chosen, moments = jax.tree.map(
             lambda new, old: jnp.where(good, new, old), (changed, moments), (chosen, state.moments)
         )
@@ -199,10 +199,6 @@ class FlossingSchedule:
         begins = [0, *(epoch for epoch in range(1, num_epochs) if self.due(epoch))]
         ends = [*begins[1:], num_epochs]
         return tuple((self.due(a), a, b) for a, b in zip(begins, ends, strict=True))
-
-
-def _finite(values: PyTree) -> Bool[Array, ""]:
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(values)]).all()
 
 
 def _split(params: PyTree, mask: Mask | None) -> tuple[list[Array], Callable[[list], PyTree]]:

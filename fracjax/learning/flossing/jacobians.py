@@ -85,9 +85,7 @@ def long_term_jacobian(
 
     (last, _), lowers = jax.lax.scan(one, (state, frame), given, length=length)
     logs = graded_singular_values(*graded_product(lowers))[0][:count]
-    finite = jnp.stack(
-        [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tangent.partition(last)[0])]
-    ).all()
+    finite = tree.all_finite(tangent.partition(last)[0])
     status = jnp.where(jnp.isfinite(logs).all(), Status.OK, Status.NONFINITE_TANGENT)
     return LongTermJacobian(
         log_singular_values=logs,

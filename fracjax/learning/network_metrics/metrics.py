@@ -219,9 +219,9 @@ def measure_network(
         named = zip(leaf_names(params), jax.tree.leaves(params), strict=True)
         matrices = {name: _kernel(leaf, delta) for name, leaf in named if jnp.ndim(leaf) >= 2}
     network = _whole(activations, params, grads, updates, taus)
-    finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((params, grads, updates))]
-    finite += [layer.status != Status.DIVERGED for layer in layers.values()]
-    whole = jnp.stack(finite).all() if finite else jnp.ones((), bool)
+    whole = tree.all_finite((params, grads, updates))
+    for layer in layers.values():
+        whole &= layer.status != Status.DIVERGED
     return NetworkMetrics(layers, matrices, network, jnp.where(whole, Status.OK, Status.DIVERGED))
 
 

@@ -17,6 +17,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from fracjax._types import Leaf
+from fracjax.estimators.settings import check_choice
 from fracjax.learning.policy_paths.batching import in_float64
 from fracjax.learning.policy_paths.path_matrix import check_path
 
@@ -26,7 +27,6 @@ __all__ = [
     "Precision",
     "by_columns",
     "centred_gram",
-    "check_choice",
     "in_blocks",
     "joined",
     "path_gram",
@@ -166,10 +166,3 @@ def split(values: Float[Array, "..."], dtype: DTypeLike) -> Float[Array, "p ..."
 def joined(parts: Float[Array, "p ..."]) -> Float[Array, "..."]:
     """Undo `split`, inside of `in_float64`."""
     return parts.astype(jnp.float64).sum(axis=0)
-
-
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Check that a setting is one of those that exist."""
-    if value not in choices:
-        msg = f"Argument `{name}` must be one of {choices}, but is {value!r}."
-        raise ValueError(msg)

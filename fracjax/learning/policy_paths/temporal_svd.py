@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fracjax._types import Leaf, Status
-from fracjax.estimators.settings import check_at_least
+from fracjax.estimators.settings import check_at_least, check_choice
 from fracjax.learning.policy_paths.batching import in_float64
 from fracjax.learning.policy_paths.changes import detour_ratio
 from fracjax.learning.policy_paths.path_gram import (
@@ -18,7 +18,6 @@ from fracjax.learning.policy_paths.path_gram import (
     PathGram,
     by_columns,
     centred_gram,
-    check_choice,
     joined,
     path_gram,
 )

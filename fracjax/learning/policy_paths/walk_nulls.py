@@ -15,12 +15,11 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from fracjax._types import Key, Leaf
-from fracjax.estimators.settings import check_at_least
+from fracjax.estimators.settings import check_at_least, check_choice
 from fracjax.learning.policy_paths.batching import in_float64
 from fracjax.learning.policy_paths.path_gram import (
     Centering,
     PathGram,
-    check_choice,
     joined,
     path_gram,
 )

@@ -219,8 +219,7 @@ def run_functions(network: RecurrentClassifier, settings: TrainingSettings) -> R
             along[: settings.jacobian_steps, None],
             settings.num_exponents,
         )
-        leaves = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(learner.params)]
-        finite = jnp.isfinite(loss) & jnp.stack(leaves).all()
+        finite = jnp.isfinite(loss) & tree.all_finite(learner.params)
         return Look(
             updates=learner.updates,
             loss=loss,
