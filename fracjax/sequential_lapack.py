@@ -6,6 +6,9 @@ there are cores. When every one of them waits, nobody works, and the program han
 two cores within a second of batched QR (jaxlib 0.10.2; the stacks end in `ParallelBatchMap`).
 A single matrix is factored where it is met. Where every core has a device of its own nothing is
 lost by that.
+
+One device is enough for it where a program holds several batches that do not depend on each
+other: `after` puts them in order.
 """
 
 import math
@@ -13,12 +16,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend import core
+from jaxtyping import Array
 
 from fracjax import traced
 from fracjax._types import Leaf, PyTree
 
-__all__ = ["one_matrix_at_a_time"]
+__all__ = ["after", "one_matrix_at_a_time"]
 
 # Axes of the first operand that are not batches; two if not listed.
 _CORE_AXES = {"tridiagonal_solve": 1}
@@ -39,6 +44,21 @@ _LAPACK = {
     "tridiagonal",
     "tridiagonal_solve",
 }
+
+
+def after(array: Array, earlier: Array) -> Array:
+    """Give an array of floats unchanged, but not before another one has been computed.
+
+    What is factored from it then waits for what `earlier` came from. Not by
+    `jax.lax.optimization_barrier`, which XLA takes away before it decides what runs at once.
+
+    Args:
+        array: What must wait.
+        earlier: What it waits for; any values, at least one.
+    """
+    number = jnp.ravel(earlier)[0]
+    nothing = 0 * jnp.where(jnp.isfinite(number), number, 0)
+    return array + nothing.astype(array.dtype)
 
 
 def one_matrix_at_a_time(function: Callable) -> Callable:

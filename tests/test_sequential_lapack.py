@@ -10,7 +10,7 @@ import pytest
 from jax.extend import core
 
 from fracjax.evaluation import map_points
-from fracjax.sequential_lapack import one_matrix_at_a_time
+from fracjax.sequential_lapack import after, one_matrix_at_a_time
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -153,3 +153,42 @@ def test_two_devices_of_batched_qr_do_not_wait_for_each_other():
         [sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=240, check=True
     )
     assert ended.stdout.strip() == "ended"
+
+
+INDEPENDENT = """
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fracjax.sequential_lapack import after
+
+
+def factor(parts):
+    found, earlier = [], jnp.zeros(())
+    for part in parts:
+        part = after(part, earlier)
+        found.append(jnp.linalg.qr(part)[0] + 0.01 * part)
+        earlier = found[-1]
+    return found
+
+
+parts = list(np.random.default_rng(0).normal(size=(4, 16, 80, 80)).astype(np.float32))
+program = jax.jit(lambda p: jax.lax.scan(lambda c, _: (factor(c), None), p, None, length=100)[0])
+for _ in range(3):
+    jax.block_until_ready(program(parts))
+print("ended")
+"""
+
+
+def test_four_batches_on_one_device_do_not_wait_for_each_other():
+    """Without `after` this hung in every run on two cores."""
+    ended = subprocess.run(
+        [sys.executable, "-c", INDEPENDENT], capture_output=True, text=True, timeout=240, check=True
+    )
+    assert ended.stdout.strip() == "ended"
+
+
+@pytest.mark.parametrize("earlier", [np.nan, np.inf, 1e30])
+def test_what_waits_is_unchanged_whatever_it_waits_for(earlier):
+    array = jnp.asarray([[2.0, -1.0], [0.5, 3.0]])
+    np.testing.assert_array_equal(jax.jit(after)(array, jnp.full(3, earlier)), array)

@@ -18,6 +18,7 @@ from fracjax.curvature.draws import (
     probes_at_once,
 )
 from fracjax.curvature.operators import CurvatureOperator, flat_operator
+from fracjax.sequential_lapack import after
 
 __all__ = ["TraceMethod", "diagonal", "trace"]
 
@@ -196,6 +197,7 @@ def _exchanged(products: Products, vectors: Array) -> Array:
     count, size = vectors.shape
     images = products(vectors)
     basis, upper = jnp.linalg.qr(images.T)
+    upper = after(upper, basis)  # or the solve below could run beside what makes the basis
     basis = basis.T
     inner = _dot(basis, products(basis).T)
     inner = (inner + inner.T) / 2

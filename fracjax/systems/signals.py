@@ -56,22 +56,37 @@ def fractional_gaussian_noise(
     if num_points < 2:
         msg = f"Argument `num_points` must be at least 2, but is {num_points}."
         raise ValueError(msg)
-    # In float64 whatever the dtype of the noise: the covariance is a difference of large powers.
+    return _stationary_noise(key, _gaussian_covariance(hurst, num_points))
+
+
+def _gaussian_covariance(hurst: float, num_points: int) -> np.ndarray:
+    """Covariance of fractional Gaussian noise at lags 0 … num_points.
+
+    In float64 whatever the dtype of the noise: it is a difference of large powers.
+    """
     lag = np.arange(num_points + 1, dtype=np.float64)
     power = 2 * hurst
-    covariance = ((lag + 1) ** power - 2 * lag**power + np.abs(lag - 1) ** power) / 2
-    return _stationary_noise(key, covariance)
+    return ((lag + 1) ** power - 2 * lag**power + np.abs(lag - 1) ** power) / 2
 
 
 def _stationary_noise(key: Key, covariance: np.ndarray) -> Float[Array, " num_points"]:
     """Draw a Gaussian sequence with the given covariance at lags 0 … num_points."""
-    circle = np.concatenate([covariance, covariance[-2:0:-1]])
+    return _stationary_noises(key[None], covariance[None])[0]
+
+
+def _stationary_noises(keys: Key, covariances: np.ndarray) -> Float[Array, "n num_points"]:
+    """Draw independent sequences, each from its key and with its covariance at lags 0 ….
+
+    One transform for all: on CPUs two that run at once can wait for each other's threads for
+    ever (seen with JAX 0.11.2 on two cores).
+    """
+    circles = np.concatenate([covariances, covariances[:, -2:0:-1]], axis=1)
     # The embeddings used here are non-negative; rounding may leave −1e-16.
-    amplitude = np.sqrt(np.maximum(np.fft.fft(circle).real, 0) / len(circle))
+    amplitudes = np.sqrt(np.maximum(np.fft.fft(circles).real, 0) / circles.shape[1])
     dtype = jnp.result_type(float)
-    real, imaginary = jax.random.normal(key, (2, len(circle)), dtype)
-    waves = jnp.asarray(amplitude, dtype) * jax.lax.complex(real, imaginary)
-    return jnp.fft.fft(waves).real[: len(covariance) - 1]
+    draws = jax.vmap(lambda key: jax.random.normal(key, (2, circles.shape[1]), dtype))(keys)
+    waves = jnp.asarray(amplitudes, dtype) * jax.lax.complex(draws[:, 0], draws[:, 1])
+    return jnp.fft.fft(waves).real[:, : covariances.shape[1] - 1]
 
 
 def fractional_brownian_motion(
@@ -147,18 +162,20 @@ def multifractal_random_walk(
     if not 0 <= intermittency <= 0.7:
         msg = f"Argument `intermittency` must lie inside [0, 0.7], but is {intermittency}."
         raise ValueError(msg)
+    if num_points < 3:
+        msg = f"Argument `num_points` must be at least 3, but is {num_points}."
+        raise ValueError(msg)
     steps = num_points - 1
     scale = float(steps if integral_scale is None else integral_scale)
     if not scale >= 1:
         msg = f"Argument `integral_scale` must be at least 1, but is {scale}."
         raise ValueError(msg)
-    noise_key, magnitude_key = jax.random.split(key)
-    noise = fractional_gaussian_noise(noise_key, hurst, steps)
     # Convex, decreasing and non-negative, hence embeddable at any length (Pólya).
     lag = np.arange(steps + 1, dtype=np.float64)
     covariance = intermittency**2 * np.maximum(np.log(scale / (1 + lag)), 0)
-    magnitude = _stationary_noise(magnitude_key, covariance) - covariance[0]
-    walk = jnp.cumsum(jnp.exp(magnitude) * noise)
+    both = np.stack([_gaussian_covariance(hurst, steps), covariance])
+    noise, magnitude = _stationary_noises(jax.random.split(key), both)
+    walk = jnp.cumsum(jnp.exp(magnitude - covariance[0]) * noise)
     return jnp.concatenate([jnp.zeros(1, walk.dtype), walk])
 
 

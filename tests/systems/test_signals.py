@@ -195,6 +195,7 @@ def test_flight_has_the_stable_characteristic_function(stability, x64):
         (lambda k: signals.stable_flight(k, 2.5, 16), "stability"),
         (lambda k: signals.multifractal_random_walk(k, 0.3, 0.3, 16), "hurst"),
         (lambda k: signals.multifractal_random_walk(k, 0.5, 0.9, 16), "intermittency"),
+        (lambda k: signals.multifractal_random_walk(k, 0.5, 0.3, 2), "num_points"),
         (
             lambda k: signals.multifractal_random_walk(k, 0.5, 0.3, 16, integral_scale=0.5),
             "integral_scale",

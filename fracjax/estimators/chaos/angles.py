@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fracjax.sequential_lapack import after
+
 __all__ = ["subspace_angles", "vector_angles"]
 
 
@@ -46,9 +48,10 @@ def subspace_angles(
         raise ValueError(msg)
     parts = vectors[..., :split, :], vectors[..., split:, :]
     larger, smaller = sorted(parts, key=lambda part: -part.shape[-2])
-    frame, basis = (jnp.linalg.qr(jnp.swapaxes(p, -1, -2))[0] for p in (larger, smaller))
+    frame = jnp.linalg.qr(jnp.swapaxes(larger, -1, -2))[0]
+    basis = jnp.linalg.qr(after(jnp.swapaxes(smaller, -1, -2), frame))[0]
     across = jnp.matmul(jnp.swapaxes(frame, -1, -2), basis, precision="highest")
     residual = basis - jnp.matmul(frame, across, precision="highest")
     cosines = jnp.linalg.svd(across, compute_uv=False)
-    sines = jnp.linalg.svd(residual, compute_uv=False)[..., ::-1]
+    sines = jnp.linalg.svd(after(residual, cosines), compute_uv=False)[..., ::-1]
     return jnp.arctan2(sines, cosines)

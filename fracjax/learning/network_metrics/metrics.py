@@ -18,6 +18,7 @@ from fracjax._types import Estimate, Leaf, PyTree, Status
 from fracjax.estimators.intervals import student_quantile
 from fracjax.learning.network_metrics import ranks, units
 from fracjax.learning.policy_paths.changes import gini_coefficient
+from fracjax.sequential_lapack import after
 
 __all__ = [
     "KernelMetrics",
@@ -203,21 +204,24 @@ def measure_network(
         '0.33'
     """
     _check_settings(taus, delta=delta, share=share, duplicate_cosine=duplicate_cosine)
-    layers = {
-        name: _layer(
-            units.unit_samples(layer),
+    layers: dict[str, LayerMetrics] = {}
+    matrices: dict[str, KernelMetrics] = {}
+    earlier = jnp.zeros(())  # singular values of one matrix after those of the other
+    for name, layer in activations.items():
+        layers[name] = _layer(
+            after(units.unit_samples(layer), earlier),
             taus,
             delta=delta,
             share=share,
             feature_threshold=feature_threshold,
             duplicate_cosine=duplicate_cosine,
         )
-        for name, layer in activations.items()
-    }
-    matrices = {}
+        earlier = layers[name].stable_rank
     if params is not None and kernels:
-        named = zip(leaf_names(params), jax.tree.leaves(params), strict=True)
-        matrices = {name: _kernel(leaf, delta) for name, leaf in named if jnp.ndim(leaf) >= 2}
+        for name, leaf in zip(leaf_names(params), jax.tree.leaves(params), strict=True):
+            if jnp.ndim(leaf) >= 2:
+                matrices[name] = _kernel(after(leaf, earlier), delta)
+                earlier = matrices[name].stable_rank
     network = _whole(activations, params, grads, updates, taus)
     whole = tree.all_finite((params, grads, updates))
     for layer in layers.values():
