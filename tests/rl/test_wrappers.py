@@ -43,7 +43,7 @@ def test_a_filter_is_part_of_the_state():
     np.testing.assert_allclose(moved.state.action, applied, rtol=1e-6)
     first = plain.step(state.state, 0.25 * action)
     expected = plain.step(first.state, jnp.array([applied]))
-    np.testing.assert_allclose(moved.state.state, expected.state, rtol=1e-5)
+    np.testing.assert_allclose(moved.state.state, expected.state, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(moved.reward, expected.reward, rtol=1e-6)
     np.testing.assert_allclose(environment.observe(moved.state)[-1], applied, rtol=1e-6)
     assert environment.energy(moved.state) == plain.energy(moved.state.state)
