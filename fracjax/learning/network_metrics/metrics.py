@@ -224,8 +224,8 @@ def measure_network(
                 earlier = matrices[name].stable_rank
     network = _whole(activations, params, grads, updates, taus)
     whole = tree.all_finite((params, grads, updates))
-    for layer in layers.values():
-        whole &= layer.status != Status.DIVERGED
+    for measured in layers.values():
+        whole &= measured.status != Status.DIVERGED
     return NetworkMetrics(layers, matrices, network, jnp.where(whole, Status.OK, Status.DIVERGED))
 
 
