@@ -125,7 +125,7 @@ def test_devices_change_no_bit_of_a_factorisation():
     jax.tree.map(np.testing.assert_array_equal, one, all_)
 
 
-HANGS = """
+TWO_DEVICES = """
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -145,15 +145,6 @@ for _ in range(10):
     jax.block_until_ready(program(rows))
 print("ended")
 """
-
-
-def test_two_devices_of_batched_qr_do_not_wait_for_each_other():
-    """Without the loop this hung in every run, after a second at most."""
-    ended = subprocess.run(
-        [sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=240, check=True
-    )
-    assert ended.stdout.strip() == "ended"
-
 
 INDEPENDENT = """
 import jax
@@ -180,10 +171,11 @@ print("ended")
 """
 
 
-def test_four_batches_on_one_device_do_not_wait_for_each_other():
-    """Without `after` this hung in every run on two cores."""
+@pytest.mark.parametrize("program", [TWO_DEVICES, INDEPENDENT], ids=["devices", "batches"])
+def test_batched_qr_does_not_wait_for_batched_qr(program):
+    """Without the loop, and without `after`, both hung in every run on two cores."""
     ended = subprocess.run(
-        [sys.executable, "-c", INDEPENDENT], capture_output=True, text=True, timeout=240, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=240, check=True
     )
     assert ended.stdout.strip() == "ended"
 
