@@ -173,10 +173,5 @@ def _save(folder: Path, identity: dict[str, Any], kept: _Kept) -> None:
     parts = {name: as_document(rows)["rows"] for name, rows in kept.rows.items()}
     document = {"settings": identity, "figures": kept.figures, "parts": parts}
     text = json.dumps(document, indent=1, allow_nan=False)
-    path = folder / _FILE
-    new = path.with_suffix(".new")
-    with new.open("w") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    with safe_files.written_whole(folder / _FILE) as file:
+        file.write((text + "\n").encode())

@@ -1,6 +1,5 @@
 """Training runs on disk: all that is needed to go on from there, in one file that is never torn."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +26,12 @@ def save_run(file: Path, learners: Learner, log: Log, identity: str) -> None:
         log: What their updates reported, updates along the last axis.
         identity: What a reader must agree on.
     """
-    new = file.with_name(file.name + ".new")
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(_plain(learners))]
     entries: dict[str, Any] = {"identity": np.asarray(identity)}
     entries |= {f"learner_{index}": leaf for index, leaf in enumerate(leaves)}
     entries |= {f"log_{name}": leaf for name, leaf in log._asdict().items()}
-    with new.open("wb") as handle:
-        np.savez(handle, **entries)
-        handle.flush()
-        os.fsync(handle.fileno())
-    new.replace(file)
+    with safe_files.written_whole(file) as handle:
+        safe_files.write_npz(handle, entries)
 
 
 def load_run(file: Path, like: Learner, identity: str, *, num_updates: int) -> tuple[Learner, Log]:

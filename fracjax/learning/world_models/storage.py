@@ -1,7 +1,6 @@
 """Training runs on disk: arrays by their place in the tree, whole or not at all, no pickle."""
 
 import dataclasses
-import io
 import json
 import math
 import os
@@ -40,20 +39,10 @@ def save_tree(tree: PyTree, path: str | os.PathLike, metadata: dict[str, Any]) -
     path = Path(path)
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     arrays = {jax.tree_util.keystr(place): np.asarray(_plain(leaf)) for place, leaf in leaves}
-    buffer = io.BytesIO()
     text = np.array(json.dumps(metadata, sort_keys=True))
-    np.savez(buffer, allow_pickle=False, **{_METADATA: text, **arrays})
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(buffer.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with safe_files.written_whole(path) as file:
+        safe_files.write_npz(file, {_METADATA: text, **arrays})
 
 
 def load_tree(like: PyTree, path: str | os.PathLike, metadata: dict[str, Any]) -> PyTree:
