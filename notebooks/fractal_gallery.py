@@ -40,7 +40,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from fracjax import estimators, landscapes, learning, plotting, rl
-from fracjax.plotting.movies import colour_picture
 from fracjax.systems.training_maps import balanced_map
 from fracjax.systems.training_maps.bifurcations import period_doublings
 
@@ -49,7 +48,7 @@ print(f"{jax.default_backend()}: {len(jax.devices())} x {jax.devices()[0].device
 
 QUICK = bool(os.environ.get("FRACJAX_QUICK"))  # the sizes that tests run
 PIXELS = 65 if QUICK else 385  # of cheap pictures; whole periods of 16, plus 1, for the counts
-RATES = 17 if QUICK else 193  # of planes of training runs
+RATES = 33 if QUICK else 193  # of planes of training runs
 POLICIES = 33 if QUICK else 151  # of planes of policies
 HORIZON = 60 if QUICK else 600  # steps of a return
 ORBITS, STEPS = (300, 100) if QUICK else (3000, 500)
@@ -57,8 +56,9 @@ directions = {"x": jnp.array([1.0, 0.0]), "y": jnp.array([0.0, 1.0])}
 
 
 def dimension(inside):
-    """Of the boundary between True and False, by counts at several resolutions."""
-    return landscapes.refined_boundary_dimension(inside, num_doublings=2 if QUICK else 4)
+    """Of the boundary between True and False, by counts at resolutions from 16 pixels up."""
+    num_doublings = int(np.log2((len(inside) - 1) / 16))
+    return landscapes.refined_boundary_dimension(inside, num_doublings=num_doublings)
 
 
 def show(axes, picture, title):
@@ -105,7 +105,7 @@ for axes, (name, objective) in zip(panels, (("Newton", newton), ("flow", flow)),
     colours = np.array([[0.0, 0.45, 0.7], [0.84, 0.37, 0.0], [0.0, 0.62, 0.45]])[root]
     found = dimension(data["root"].values == 0)
     print(f"{name}: dimension of the boundary of one basin {found}")
-    show(axes, colours * shade[..., None], f"{name}: {found.value:.2f}")
+    show(axes, colours * shade[..., None], f"{name}: boundaries of dimension {found.value:.2f}")
 
 # %% [markdown]
 # ## Gradient descent on two factors
@@ -129,14 +129,15 @@ for axes, (name, penalty) in zip(panels, (("penalty", 0.2), ("no penalty", 0.0))
     plotting.trainability_plane(
         axes, data["value"].values, coordinates, labels=("z = uv", "w = u² + v²")
     )
-    axes.set_title(f"{name}: {found.value:.2f}")
+    axes.set_title(f"{name}: boundary of dimension {found.value:.2f}")
 
 # %% [markdown]
 # ## A plane of learning rates
 #
 # Every pixel trains a network, with one rate for the hidden layer and one for the readout. Blue
 # runs converge, red ones diverge, the slower the darker. The smooth counterpart is linear
-# regression.
+# regression. In this window the network's interval is wide and reaches down to 1; zooms into its
+# boundary are rougher (`fracjax reproduce trainability`).
 
 # %%
 problem = learning.regression_problem(jax.random.key(3), width=4 if QUICK else 8)
@@ -157,9 +158,11 @@ for axes, (name, objective) in zip(
     data = landscapes.scan(
         objective, centre, grid, jax.random.key(0), chunk_size=512, evaluator="plain"
     )
+    found = dimension(data["value"].values <= 0)
+    print(f"{name}: dimension of the boundary {found}")
     coordinates = [1.5 + data[each].values for each in "ab"]
     plotting.trainability_plane(axes, data["value"].values, coordinates)
-    axes.set_title(name)
+    axes.set_title(f"{name}: boundary of dimension {found.value:.2f}")
 
 # %% [markdown]
 # ## One acrobot, two discounts
@@ -181,14 +184,15 @@ for axes, output, discount in zip(panels, (0, 1), (0.99, 0.9), strict=True):
     values = data["value"].values[..., output]
     found = estimators.graph_dimension(values)
     print(f"γ = {discount}: dimension of the graph of the return {found}")
-    show(axes, colour_picture(values), f"γ = {discount}: {found.value:.2f}")
+    picture = plotting.colour_picture(values)
+    show(axes, picture, f"γ = {discount}: graph of dimension {found.value:.2f}")
 
 # %% [markdown]
 # ## The cascade into chaos
 #
 # Gradient descent on ½ (xy - 1)² from equal factors x = y, with ever larger steps. Periods double
 # at steps whose distances shrink by Feigenbaum's 4.669, and between the bands of chaos lie
-# windows of order.
+# windows of order. The smooth counterpart is on the left: below μ = 1 descent converges.
 
 # %%
 step_sizes = np.linspace(0.9, 2.0, ORBITS)
@@ -209,7 +213,9 @@ figure, axes = plt.subplots(figsize=(10, 5), layout="constrained")
 counts, x_edges, y_edges = np.histogram2d(
     np.repeat(step_sizes, STEPS), orbits.ravel(), bins=(ORBITS // 3, 400)
 )
-axes.pcolormesh(x_edges, y_edges, np.log1p(counts).T, cmap="magma", rasterized=True)
+extent = (x_edges[0], x_edges[-1], y_edges[0], y_edges[-1])
+# Smoothed where the screen has fewer pixels than there are bins: else thin branches break.
+axes.imshow(np.log1p(counts).T, origin="lower", extent=extent, aspect="auto", cmap="magma")
 axes.set_xlabel("step size μ")
 axes.set_ylabel("x")
 _ = axes.set_title("gradient descent on two equal factors")

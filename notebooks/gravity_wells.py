@@ -39,9 +39,7 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
-from fracjax import learning
-from fracjax.learning.gravity_wells.bandits import bandit_gradient, bandit_update, bandit_value
-from fracjax.plotting.gravity_wells import escape_times, survival_by_spread
+from fracjax import learning, plotting
 
 jax.config.update("jax_enable_x64", True)
 print(f"{jax.default_backend()}: {len(jax.devices())} x {jax.devices()[0].device_kind}")
@@ -103,7 +101,7 @@ figure, axes = plt.subplots(figsize=(5.4, 4), layout="constrained")
 points = {
     name: (1 / (GAP * x), np.asarray(escape.probability_time)) for name, escape in found.items()
 }
-_ = escape_times(axes, points, laws={"1/2": 0.5, "5/6": 5 / 6})
+_ = plotting.escape_times(axes, points, laws={"1/2": 0.5, "5/6": 5 / 6})
 
 # %% [markdown]
 # The closed form is exact for flow. Steps of size 1 are not a flow and take a percent longer at
@@ -133,7 +131,7 @@ for spread in (1.0, 3.0):
     )
 
 figure, axes = plt.subplots(figsize=(5.4, 4), layout="constrained")
-_ = survival_by_spread(axes, at, curves, limit=MAX_STEPS)
+_ = plotting.survival_by_spread(axes, at, curves, limit=MAX_STEPS)
 
 # %% [markdown]
 # ## Diagnosing a run
@@ -148,16 +146,19 @@ _ = survival_by_spread(axes, at, curves, limit=MAX_STEPS)
 RECORDS = 200
 
 
+def expected_reward(logits):
+    return jax.nn.softmax(logits) @ rewards
+
+
 def record(start, every, step_size=1.0):
     """Gradient norms and gaps of exact ascent, every so many updates."""
+    gradient = jax.grad(expected_reward)
 
-    def move(params, _):
-        norm = jnp.linalg.norm(bandit_gradient(params, rewards))
-        gap = rewards[0] - bandit_value(params, rewards)
-        params = jax.lax.fori_loop(
-            0, every, lambda _, at: bandit_update(at, rewards, step_size), params
-        )
-        return params, (norm, gap)
+    def move(logits, _):
+        norm = jnp.linalg.norm(gradient(logits))
+        gap = rewards[0] - expected_reward(logits)
+        logits = jax.lax.fori_loop(0, every, lambda _, at: at + step_size * gradient(at), logits)
+        return logits, (norm, gap)
 
     norms, gaps = jax.lax.scan(move, start, length=RECORDS)[1]
     return every * jnp.arange(RECORDS), norms, gaps

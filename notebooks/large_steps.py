@@ -103,19 +103,21 @@ print(
 )
 
 figure, panels = plt.subplots(
-    2, 1, figsize=(8, 6), sharex=True, height_ratios=(2, 1), layout="constrained"
+    2, 1, figsize=(8, 6.4), sharex=True, height_ratios=(3, 2), layout="constrained"
 )
 thresholds = {"1": 1.0, "√5 - 1": 5**0.5 - 1, "accumulation": cascade.accumulation}
 plotting.bifurcation_diagram(panels[0], step_sizes, orbits, thresholds=thresholds)
-_ = plotting.exponents_over_step_size(
+plotting.exponents_over_step_size(
     panels[1], step_sizes, {"balanced map": exponents}, thresholds=thresholds
 )
+_ = panels[0].set_xlabel("")
 
 # %% [markdown]
 # ## Who stays bounded
 #
 # Off the balanced line orbits stay bounded exactly inside an ellipse. Its equation is known, so
-# that every start of a grid is a test.
+# that every start of a grid is a test. In the picture starts that diverge are pink, and the line
+# is the ellipse. Red and blue are the two ends of a bounded orbit.
 
 # %%
 MU = 1.1

@@ -40,9 +40,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from fracjax import learning, plotting
-from fracjax.learning.decomposition.feature_owners import distinct_owners, max_cosines
-from fracjax.learning.decomposition.subnetwork_interventions import median_changes
-from fracjax.learning.decomposition.toy_models import superposition, train_toy
 
 print(f"{jax.default_backend()}: {len(jax.devices())} x {jax.devices()[0].device_kind}")
 
@@ -59,10 +56,14 @@ TRAINING, FITTING = (10, 30) if QUICK else (40, 400)  # epochs
 
 # %%
 FEATURES = 5
-model = superposition(FEATURES, 2)
+model = learning.ToyModel(FEATURES, 2, FEATURES, tied=True)
 keys = jax.random.split(jax.random.key(0), SEEDS)
 train = functools.partial(
-    train_toy, model, num_epochs=TRAINING, learning_rate=1e-2, restarts=1 if QUICK else 4
+    learning.train_toy,
+    model,
+    num_epochs=TRAINING,
+    learning_rate=1e-2,
+    restarts=1 if QUICK else 4,
 )
 toys = jax.jit(jax.vmap(train))(keys)
 print("loss of the networks:", np.asarray(toys.loss).round(4))
@@ -99,7 +100,7 @@ control = fit(toys.params, dense, keys)
 @jax.vmap
 def owned(subnetworks, frequency):
     named = {name: subnetworks[name] for name in ("encoder", "decoder", "bias")}
-    return distinct_owners(named, alive=frequency > 0)
+    return learning.distinct_owners(named, alive=frequency > 0)
 
 
 @jax.jit
@@ -108,14 +109,21 @@ def unexplained(params, inputs, factors, key):
     return learning.reconstruction_error(model.apply, params, inputs, factors, key, settings)
 
 
+@jax.vmap
+def cosines(weights, tensors):
+    """|cos| between every subnetwork's row of a feature and the network's own, (k, features)."""
+    products = jnp.einsum("fw,kfw->kf", weights, tensors)
+    lengths = jnp.linalg.norm(weights, axis=1) * jnp.linalg.norm(tensors, axis=2)
+    return jnp.abs(products) / jnp.maximum(lengths, 1e-12)
+
+
 fresh = jax.vmap(lambda key: model.inputs(jax.random.fold_in(key, 3), 2000))(keys)
-cosines = jax.vmap(max_cosines)
 for name, each, inputs in (
     ("sparse inputs", found, fresh),
     ("control, dense inputs", control, jax.random.uniform(jax.random.key(2), fresh.shape)),
 ):
     error = unexplained(toys.params, inputs, each.state.factors, keys)
-    parallel = cosines(toys.params["encoder"], each.subnetworks["encoder"]).mean(axis=1)
+    parallel = cosines(toys.params["encoder"], each.subnetworks["encoder"]).max(axis=1).mean(axis=1)
     owners = owned(each.subnetworks, each.frequency)
     print(name)
     for seed in range(SEEDS):
@@ -128,7 +136,7 @@ for name, each, inputs in (
 random = jax.tree.map(
     lambda leaf: jax.random.normal(jax.random.key(4), leaf.shape), found.subnetworks
 )
-chance = cosines(toys.params["encoder"], random["encoder"]).mean()
+chance = cosines(toys.params["encoder"], random["encoder"]).max(axis=1).mean()
 print(
     f"random directions: features with an owner {owned(random, found.frequency).tolist()}"
     f" of {FEATURES}, |cos| to the weights {chance:.3f}"
@@ -152,7 +160,7 @@ subnetworks = jax.tree.map(lambda leaf: leaf[best], found.subnetworks)
 sizes = jnp.linspace(-3.0, 3.0, 31)
 inputs = samples[best]
 after = learning.intervened_outputs(model.apply, params, inputs, subnetworks, sizes)
-changes = median_changes(model.apply(params, inputs), after)
+changes = learning.median_changes(model.apply(params, inputs), after)
 selective = learning.selectivity(changes, sizes)
 
 figure, panels = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")

@@ -118,7 +118,8 @@ _ = axes.legend(loc="lower right")
 
 # %% [markdown]
 # The slope of the curves is twice the exponent. The line is drawn over the window that the fit
-# used. An exponent belongs to that window: it is not a limit.
+# used, where points are full. An exponent belongs to that window: it is not a limit. Dotted lines
+# are what rounding alone would give.
 #
 # ## One trained policy, two discounts
 #

@@ -110,9 +110,9 @@ _ = plotting.exponent_bars(axes, bars, zero=zero)
 # ## What it costs
 #
 # Left: returns when the policy sees its observations with noise, relative to none, episode by
-# episode with the same noise scaled (interquartile means, bootstrap intervals). Right: returns
-# after one push of the acrobot's state, for every size of the push on its own. A smooth loop
-# gives lines, a chaotic one fills a band from the smallest sizes on.
+# episode with the same noise scaled (interquartile means, bootstrap intervals). Middle and right:
+# returns after one push of the state, for every size of the push on its own, one colour per
+# initial state. A smooth loop gives lines, a chaotic one fills a band from the smallest sizes on.
 
 # %%
 sigmas = jnp.linspace(0.0, 0.3, SIZES)
@@ -128,20 +128,23 @@ for (name, (environment, policy, states)), color in zip(
         f" [{curve.low[-1]:.0f}, {curve.high[-1]:.0f}] of {returns[0].mean():.0f}"
     )
     plotting.return_curve(panels[0], np.asarray(sigmas), curve, color=color, label=name)
+panels[0].set_ylabel("change of the return (interquartile mean)")
 panels[0].legend()
 sizes = jnp.linspace(0.0, 1e-3, PUSHES)
 for axes, (name, (environment, policy, states)) in zip(panels[1:], cases.items(), strict=True):
     pushed = learning.returns_under_push(environment, policy, horizon=STEPS)
     few = jax.tree.map(lambda leaf: leaf[:3], states)
     returns = jax.jit(pushed)(policy.params, few, jax.random.key(4), sizes)
-    plotting.push_band(axes, np.asarray(sizes), np.asarray(returns))
+    plotting.push_band(axes, 1e3 * np.asarray(sizes), np.asarray(returns))
+    axes.set_xlabel("size of one push of the state / 1e-3")
     axes.set_title(name)
-    axes.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
 
 # %% [markdown]
 # **How to read it.** The exponent says how fast a *small* error grows, the curves what a *large*
 # one costs. They need not agree: a chaotic loop can keep its return, because the reward does not
-# care where on the attractor it is, and a stable loop can lose its return at once.
+# care where on the attractor it is, and a stable loop can lose its return at once. Here the stable
+# pendulum falls at a noise of 0.03, while the chaotic acrobot loses little by little. The smallest
+# push moves the acrobot's return as far as the largest, and the pendulum's by next to nothing.
 #
 # **What came out at size** (`fracjax reproduce robustness`): the recipe of finite perturbations
 # does not measure the sum of exponents (Hénon: +.09 for -1.20), and where the paper has "zero

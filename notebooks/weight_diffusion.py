@@ -32,20 +32,17 @@ if "google.colab" in sys.modules:  # elsewhere: pip install 'fracjax[digits]'
     )
 
 # %%
+import functools
 import os
 
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
 
-from fracjax import estimators, learning, systems
-from fracjax.estimators.diffusion.displacements import displacement_at_lags, logarithmic_lags
-from fracjax.estimators.diffusion.nulls import drift_noise_surrogate, relaxation_surrogate
-from fracjax.learning import load_digits
-from fracjax.learning.weight_diffusion.descent_runs import descend, grid_of_runs, minibatch_noise
-from fracjax.learning.weight_diffusion.networks import multilayer_perceptron
-from fracjax.plotting.diffusion import displacements, exponents
+from fracjax import estimators, learning, plotting, systems
 
 jax.config.update("jax_enable_x64", True)
 print(f"{jax.default_backend()}: {len(jax.devices())} x {jax.devices()[0].device_kind}")
@@ -56,7 +53,7 @@ SEGMENTS, LENGTH = (1, 500) if QUICK else (4, 1000)
 SEEDS = 1 if QUICK else 3
 RATES = (0.01, 0.5) if QUICK else (0.001, 0.05, 0.5)
 SURROGATES = 9 if QUICK else 19
-HIDDEN = 4 if QUICK else 16
+HIDDEN, BATCH = (4 if QUICK else 16), 32
 DRAWS = 200 if QUICK else 1000  # of gradient noise
 
 # %% [markdown]
@@ -92,13 +89,52 @@ for name, (path, truth) in paths.items():
 #
 # ## Weights of a network that learns digits
 #
-# Plain SGD, no momentum and no schedule, every parameter after every step. Exponents over short
-# and over long lags, segment by segment.
+# Plain SGD, no momentum and no schedule, every parameter after every step: a path is a matrix
+# with one row per step. Several rates and seeds run side by side; a seed has the same start and
+# the same batches at every rate. Exponents over short and over long lags, segment by segment.
 
 # %%
-data = load_digits()
-network = multilayer_perceptron((HIDDEN,))
-runs = grid_of_runs(tuple(range(SEEDS)), RATES, (32,))
+data = learning.load_digits()
+images, labels = jnp.asarray(data.images.reshape(-1, 64)), jnp.asarray(data.labels)
+
+
+def initial(key):
+    """Weights N(0, 2/inputs) and no biases, of one hidden layer."""
+    sizes = {"hidden": (64, HIDDEN), "out": (HIDDEN, 10)}
+    return {
+        name: {
+            "kernel": jax.random.normal(own, size) * (2 / size[0]) ** 0.5,
+            "bias": jnp.zeros(size[1]),
+        }
+        for own, (name, size) in zip(jax.random.split(key), sizes.items(), strict=True)
+    }
+
+
+unravel = ravel_pytree(initial(keys[2]))[1]
+
+
+def loss(weights, images, labels):
+    """Mean cross-entropy, of a vector of all weights."""
+    params = unravel(weights)
+    hidden = jax.nn.relu(learning.apply_dense(params["hidden"], images))
+    logits = learning.apply_dense(params["out"], hidden)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+def batch_gradient(weights, key):
+    chosen = jax.random.randint(key, (BATCH,), 0, len(images))
+    return jax.grad(loss)(weights, images[chosen], labels[chosen])
+
+
+@jax.jit
+@jax.vmap
+def descend(weights, key, rate):
+    """A segment of one run: the weights after it, and those before every step."""
+
+    def step(weights, own):
+        return weights - rate * batch_gradient(weights, own), weights
+
+    return jax.lax.scan(step, weights, jax.random.split(key, LENGTH))
 
 
 @jax.jit
@@ -111,29 +147,24 @@ def null(paths, keys):
     return jax.lax.map(
         lambda pair: tuple(
             learning.null_two_exponents(pair[1], pair[0], surrogate, num_surrogates=SURROGATES)
-            for surrogate in (drift_noise_surrogate, relaxation_surrogate)
+            for surrogate in (estimators.drift_noise_surrogate, estimators.relaxation_surrogate)
         ),
         (paths, keys),
     )
 
 
+rates = np.repeat(RATES, SEEDS)  # run by run, seeds fastest
+seeds = jax.vmap(jax.random.key)(jnp.tile(jnp.arange(SEEDS), len(RATES)))
+fold = jax.vmap(jax.random.fold_in, in_axes=(0, None))
+weights = jax.vmap(lambda key: ravel_pytree(initial(key))[0])(fold(seeds, 0))
 found = []
-lags = logarithmic_lags(2 * LENGTH // 5)
-for segment in descend(
-    network,
-    data.images,
-    data.labels,
-    runs,
-    num_segments=SEGMENTS,
-    segment_length=LENGTH,
-    loss_stride=50,
-):
-    found.append(describe(segment.paths))
-    last = segment
-drift, relaxation = null(last.paths, jax.random.split(keys[2], len(runs.seed)))
-for index in range(0, len(runs.seed), SEEDS):
-    rate = float(runs.learning_rate[index])
-    print(f"η = {rate:g}, seed 0, last segment, loss {last.full_losses[index, -1]:.3f}")
+for segment in range(SEGMENTS):
+    weights, paths = descend(weights, fold(seeds, 1 + segment), jnp.asarray(rates))
+    found.append(describe(paths))
+drift, relaxation = null(paths, jax.random.split(keys[2], len(rates)))
+for index in range(0, len(rates), SEEDS):
+    left = loss(weights[index], images, labels)
+    print(f"η = {rates[index]:g}, seed 0, last segment, loss {left:.3f}")
     for place, lag in enumerate(("short", "long")):
         ours = getattr(found[-1], lag)
         row = [
@@ -147,23 +178,24 @@ for index in range(0, len(runs.seed), SEEDS):
 
 # %%
 figure, panels = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-curves = {}
-for index in range(0, len(runs.seed), SEEDS):
-    rate = float(runs.learning_rate[index])
-    members = last.paths[index : index + SEEDS]
-    curves[f"η = {rate:g}"] = np.asarray(
-        jax.vmap(lambda path: displacement_at_lags(path, lags))(members)
-    )
-displacements(panels[0], np.asarray(lags), curves)
+longest = 2 * LENGTH // 5
+displacement = functools.partial(estimators.mean_squared_displacement, max_lag=longest)
+curves = {
+    f"η = {rates[index]:g}": jax.lax.map(displacement, paths[index : index + SEEDS])
+    for index in range(0, len(rates), SEEDS)
+}
+plotting.mean_squared_displacements(panels[0], 1 + np.arange(longest), curves)
+panels[0].set_title("last segment; bands hold all seeds")
 waiting = LENGTH * np.arange(SEGMENTS)
 short = {
-    f"η = {float(runs.learning_rate[index]):g}": jax.tree.map(
+    f"η = {rates[index]:g}": jax.tree.map(
         lambda *parts, i=index: jnp.stack([part[i] for part in parts]),
         *[each.short for each in found],
     )
-    for index in range(0, len(runs.seed), SEEDS)
+    for index in range(0, len(rates), SEEDS)
 }
-_ = exponents(panels[1], waiting, short)
+plotting.diffusion_exponents(panels[1], waiting, short)
+_ = panels[1].set_title("short lags, seed 0")
 
 # %% [markdown]
 # ## Is the noise heavy-tailed?
@@ -174,9 +206,9 @@ _ = exponents(panels[1], waiting, short)
 # control below is Gaussian noise with the same unequal sizes.
 
 # %%
-noise = minibatch_noise(
-    network, last.paths[0, -1], data.images, data.labels, keys[3], num_draws=DRAWS
-)
+full = jax.grad(loss)(weights[0], images, labels)
+draws = jax.jit(lambda keys: jax.lax.map(lambda key: batch_gradient(weights[0], key), keys))
+noise = draws(jax.random.split(keys[3], DRAWS)) - full
 sizes = noise.std(axis=0)
 moving = np.asarray(sizes > 1e-6 * sizes.max())  # weights of pixels that are always black rest
 noise, sizes = noise[:, moving], sizes[moving]
@@ -189,11 +221,11 @@ for name, each in (("gradient noise", noise), ("control: Gaussian, same sizes", 
     )
 
 # %% [markdown]
-# **How to read it.** An exponent says something beyond drift and relaxation only where it lies
-# outside both of their bands. Strung together the Gaussian control reads far below 2: that is the
-# trap of unequal scales, and its status says so. By coordinate, block sums below 2 beside a
-# characteristic function of 2 are a finite variance that sums have not averaged yet, and no
-# stable law.
+# **How to read it.** Hollow points are curves that bend: no power law. An exponent says something
+# beyond drift and relaxation only where it lies outside both of their bands. Strung together the
+# Gaussian control reads far below 2: that is the trap of unequal scales, and its status says so. By
+# coordinate, block sums below 2 beside a characteristic function of 2 are a finite variance that
+# sums have not averaged yet, and no stable law.
 #
 # **What came out at size** (`fracjax reproduce diffusion`): digits are learned ballistically at a
 # small rate (1.9 at 0.001) and subdiffusively at short lags at a large one (0.61 at 0.5).

@@ -1,7 +1,11 @@
 """Notebooks: scripts and their pairs are the same, and all run at the size that tests take."""
 
+import ast
+import importlib
+import inspect
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +15,7 @@ import nbformat
 import pytest
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
+PUBLIC_NAMES = FOLDER.parent / "docs" / "_extensions" / "public_names.py"
 SCRIPTS = sorted(FOLDER.glob("*.py"))
 NAMES = [script.stem for script in SCRIPTS]
 COLAB = "https://colab.research.google.com/github/fracjax/fracjax/blob/main/notebooks"
@@ -37,6 +42,72 @@ def pair(name):
 
 def contents(notebook):
     return [(cell.cell_type, cell.source.strip()) for cell in notebook.cells]
+
+
+def private_names(script, public_modules, public_names):
+    """Names of fracjax that a script imports or reaches by dots and the reference does not hold."""
+    program = ast.parse(script)
+    known, found = {}, []
+    for node in ast.walk(program):
+        if isinstance(node, ast.Import):
+            names = [each.name for each in node.names if each.name.startswith("fracjax.")]
+            found += [name for name in names if name not in public_modules]
+        if not isinstance(node, ast.ImportFrom) or node.module.split(".")[0] != "fracjax":
+            continue
+        for each in node.names:
+            if node.module in public_modules and each.name in public_names(node.module):
+                thing = getattr(importlib.import_module(node.module), each.name)
+                known[each.asname or each.name] = thing
+            else:
+                found.append(f"{node.module}.{each.name}")
+
+    def reached(node):
+        if isinstance(node, ast.Name):
+            return known.get(node.id)
+        owner = reached(node.value) if isinstance(node, ast.Attribute) else None
+        if not inspect.ismodule(owner):
+            return None
+        if owner.__name__ not in public_modules or node.attr not in public_names(owner.__name__):
+            found.append(f"{owner.__name__}.{node.attr}")
+        return getattr(owner, node.attr, None)
+
+    for node in ast.walk(program):
+        reached(node)
+    return set(found)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    if not PUBLIC_NAMES.exists():
+        pytest.skip("tests without the sources of the documentation")
+    module = runpy.run_path(str(PUBLIC_NAMES))
+    return module["public_modules"](), module["public_names"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_notebooks_use_what_the_reference_holds(name, reference):
+    """They are what users copy, scripts inside of them included."""
+    scripts = [
+        text(name),
+        *re.findall(r'^\w+ = """\n(.*?)"""', text(name), re.DOTALL | re.MULTILINE),
+    ]
+    assert set().union(*(private_names(each, *reference) for each in scripts)) == set()
+
+
+def test_private_names_are_noticed(reference):
+    script = """
+import fracjax.plotting.style
+import fracjax.tree
+from fracjax import estimators, learning, systems
+from fracjax.learning.gravity_wells.bandits import bandit_value
+from fracjax.systems.training_maps.phases import orbit_phase
+systems.maps.linear, learning.policy_path.__doc__, estimators.intervals
+"""
+    assert private_names(script, *reference) == {
+        "fracjax.plotting.style",
+        "fracjax.learning.gravity_wells.bandits.bandit_value",
+        "fracjax.estimators.intervals",
+    }
 
 
 def test_there_is_a_notebook_for_every_pair_and_the_other_way_round():

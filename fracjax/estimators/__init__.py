@@ -32,7 +32,11 @@ from fracjax.estimators.diffusion.exponents import (
     diffusion_exponent,
     local_diffusion_exponents,
 )
-from fracjax.estimators.diffusion.nulls import null_exponents
+from fracjax.estimators.diffusion.nulls import (
+    drift_noise_surrogate,
+    null_exponents,
+    relaxation_surrogate,
+)
 from fracjax.estimators.diffusion.over_time import exponent_change, exponents_over_time
 from fracjax.estimators.diffusion.streams import stream_displacements
 from fracjax.estimators.diffusion.typical import (
@@ -81,6 +85,7 @@ __all__ = [
     "diffusion_exponent",
     "displacement_density",
     "displacement_from",
+    "drift_noise_surrogate",
     "ensemble_displacement",
     "ensemble_exponent",
     "entropy_bound",
@@ -111,6 +116,7 @@ __all__ = [
     "onto_span",
     "perturbation_exponent",
     "recorded_exponent",
+    "relaxation_surrogate",
     "reward_exponent",
     "second_moment_exponent",
     "segment_displacements",

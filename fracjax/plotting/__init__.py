@@ -12,6 +12,8 @@ from fracjax.plotting.decomposition import intervention_curves as intervention_c
 from fracjax.plotting.decomposition import owner_matrix as owner_matrix
 from fracjax.plotting.decomposition import return_curves as return_curves
 from fracjax.plotting.decomposition import top_outputs as top_outputs
+from fracjax.plotting.diffusion import displacements as mean_squared_displacements
+from fracjax.plotting.diffusion import exponents as diffusion_exponents
 from fracjax.plotting.figures import diagnosis_figures as diagnosis_figures
 from fracjax.plotting.flossing import condition_growth as condition_growth
 from fracjax.plotting.flossing import exponents_along_training as exponents_along_training
@@ -20,14 +22,22 @@ from fracjax.plotting.flossing import spectra_of_networks as spectra_of_networks
 from fracjax.plotting.flossing import success_against_delay as success_against_delay
 from fracjax.plotting.gradient_quality import against_smoothing as against_smoothing
 from fracjax.plotting.gradient_quality import cosines_between_scales as cosines_between_scales
+from fracjax.plotting.gravity_wells import escape_times as escape_times
+from fracjax.plotting.gravity_wells import survival_by_spread as survival_by_spread
 from fracjax.plotting.landscapes import line_slice as line_slice
 from fracjax.plotting.landscapes import plane_slice as plane_slice
 from fracjax.plotting.landscapes import surface as surface
+from fracjax.plotting.langevin import reliability_diagram as reliability_diagram
+from fracjax.plotting.movies import colour_picture as colour_picture
 from fracjax.plotting.movies import write_movie as write_movie
 from fracjax.plotting.movies import zoom_pictures as zoom_pictures
 from fracjax.plotting.network_metrics import layer_curves as layer_curves
 from fracjax.plotting.network_metrics import metrics_figure as metrics_figure
 from fracjax.plotting.paths import path_on_plane as path_on_plane
+from fracjax.plotting.plasticity import estimates_along_runs as estimates_along_runs
+from fracjax.plotting.policy_paths import detours_by_direction as detours_by_direction
+from fracjax.plotting.policy_paths import dimensionality_curve as dimensionality_curve
+from fracjax.plotting.policy_paths import time_courses as time_courses
 from fracjax.plotting.return_distributions import return_histogram as return_histogram
 from fracjax.plotting.return_distributions import spread_against_size as spread_against_size
 from fracjax.plotting.robustness import exponent_bars as exponent_bars
@@ -72,13 +82,19 @@ __all__ = [
     "bifurcation_diagram",
     "box_counts",
     "coefficient_scatter",
+    "colour_picture",
     "condition_growth",
     "contingency",
     "convergence_trace",
     "cosines_between_scales",
+    "detours_by_direction",
     "diagnosis_figures",
+    "diffusion_exponents",
+    "dimensionality_curve",
     "eigenvalues",
     "ellipse_and_orbit",
+    "escape_times",
+    "estimates_along_runs",
     "estimator_errors",
     "exponent_bars",
     "exponents_against_discount",
@@ -92,6 +108,7 @@ __all__ = [
     "layer_curves",
     "line_slice",
     "mark_cliffs",
+    "mean_squared_displacements",
     "metrics_figure",
     "mollified_increments",
     "null_counts",
@@ -102,6 +119,7 @@ __all__ = [
     "plane_slice",
     "push_band",
     "ranked_speeds",
+    "reliability_diagram",
     "return_curve",
     "return_curves",
     "return_histogram",
@@ -118,6 +136,8 @@ __all__ = [
     "success_against_delay",
     "surface",
     "surface_html",
+    "survival_by_spread",
+    "time_courses",
     "tolerance_against_exponent",
     "top_outputs",
     "trace_convergence",

@@ -1,6 +1,7 @@
 """How exponents converge, and what they predict."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +15,8 @@ __all__ = ["convergence_trace", "exponents_against_discount"]
 # Ratio between neighbouring points of one discount: at least so much, and of the axis' range.
 _APART = 1.05
 _APART_OF_WIDTH = 0.04
+# Of legends: thresholds cross the whole width, and pass behind the words.
+_OPAQUE: dict[str, Any] = {"frameon": True, "framealpha": 1, "edgecolor": "none"}
 
 
 def convergence_trace(
@@ -59,7 +62,7 @@ def convergence_trace(
             axes.set_ylim(floor - room, ceiling + room)
     axes.set_xlabel("time (s)")
     axes.set_ylabel("largest exponent (nats/s)")
-    axes.legend()
+    axes.legend(**_OPAQUE)
     return axes
 
 
@@ -100,5 +103,5 @@ def exponents_against_discount(axes: Axes, findings: Sequence[DiscountDiagnosis]
     axes.minorticks_off()
     axes.set_xlabel("discount γ (on a scale of −ln γ)")
     axes.set_ylabel("Hölder exponent α")
-    axes.legend()
+    axes.legend(**_OPAQUE)
     return axes

@@ -51,7 +51,7 @@ def _roughness(diagnosis: Diagnosis, title: str) -> Figure:
         label = f"γ = {finding.discount:g}"
         variogram(left, finding.holder, color=color, label=label)
         perturbation_variance(right, finding.paper, color=color, label=label)
-    left.set_title("Second differences along random lines")
+    left.set_title("Differences along random lines")
     right.set_title("Gaussian perturbations of one centre")
     for axes in (left, right):
         # Room above the curves: both rise over their whole width.

@@ -112,7 +112,8 @@ def reliability_diagram(
     """Draw the accuracy of forecasts over their confidence, bin by bin.
 
     Error bars are 95 % of a calibrated forecaster's scatter: on the line within its bar, a bin
-    shows no miscalibration. Areas are in proportion to how many forecasts a bin holds.
+    shows no miscalibration. They end at 0 and 1, as shares do. Areas are in proportion to how many
+    forecasts a bin holds.
 
     Args:
         axes: Where to draw.
@@ -127,10 +128,13 @@ def reliability_diagram(
     members, confidence, accuracy = members[full], confidence[full], accuracy[full]
     scatter = 1.96 * np.sqrt(confidence * (1 - confidence) / members)
     axes.plot([0, 1], [0, 1], color=NOISE_COLOR, lw=0.8)
-    axes.errorbar(confidence, accuracy, yerr=scatter, fmt="none", ecolor=color, lw=0.8)
+    bars = np.minimum(scatter, [accuracy, 1 - accuracy])
+    axes.errorbar(confidence, accuracy, yerr=bars, fmt="none", ecolor=color, lw=0.8)
     axes.scatter(
         confidence, accuracy, s=8 + 120 * members / members.sum(), color=color, label=label
     )
+    axes.set_xlim(-0.05, 1.05)
+    axes.set_ylim(-0.05, 1.05)
     axes.set_xlabel("confidence")
     axes.set_ylabel("accuracy")
     if label:

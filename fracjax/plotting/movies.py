@@ -44,6 +44,9 @@ def colour_picture(
 
     Returns:
         (m, n, 3) bytes, the first row on top.
+
+    Raises:
+        ValueError: If `colours` is neither.
     """
     return _coloured(_Scale(values, colours)(values), np.isfinite(values), colormap)
 

@@ -23,6 +23,8 @@ __all__ = [
 ]
 
 _TALLEST = 50.0  # detours above are drawn as arrows: they have no bound
+_ROOM = 0.2  # detours are at least 1; below is the legend
+_HEADROOM = 0.6  # of the courses' range, for a legend of three rows
 
 
 def dimensionality_curve(
@@ -79,10 +81,10 @@ def detours_by_direction(
     axes.plot(index[~tall], values[~tall], "o", ms=5, color=color, label=label)
     axes.plot(index[tall], np.full(tall.sum(), _TALLEST), "^", ms=6, color=color)
     axes.set_yscale("log")
-    axes.set_ylim(0.9, 1.3 * _TALLEST)
+    axes.set_ylim(_ROOM, 1.3 * _TALLEST)
     axes.set_xlabel("direction k")
     axes.set_ylabel("detour of its time course")
-    axes.legend()
+    axes.legend(loc="lower right")  # where no detour can be
     return axes
 
 
@@ -110,7 +112,12 @@ def time_courses(
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel("optimiser steps")
     axes.set_ylabel("coordinate of the snapshot")
-    axes.legend(title=None if null is None else f"dashed: {_name(null)}", ncols=2)
+    low, high = axes.dataLim.intervaly
+    if high > low:
+        edge = 0.05 * (high - low)
+        axes.set_ylim(low - edge, high + edge + _HEADROOM * (high - low))
+    title = None if null is None else f"dashed: {_name(null)}"
+    axes.legend(title=title, ncols=2, loc="upper center")
     return axes
 
 

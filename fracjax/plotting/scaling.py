@@ -36,7 +36,7 @@ def variogram(axes: Axes, estimate: Estimate, *, color: str, label: str) -> Axes
     if noise > 0:
         axes.axhline(noise, color=color, ls=":", lw=1)
     label_scale_axis(axes)
-    axes.set_ylabel("mean squared second difference")
+    axes.set_ylabel("mean squared difference")  # of order 1 to 3, as each fit needs
     return axes
 
 

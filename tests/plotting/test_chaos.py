@@ -51,3 +51,12 @@ def test_every_discount_has_its_threshold(axes):
     convergence_trace(axes, chaos_of(growth), dt=DT, discounts=discounts)
     heights = [line.get_ydata()[0] for line in axes.lines if "γ" in str(line.get_label())]
     np.testing.assert_allclose(heights, -np.log(discounts) / DT)
+
+
+def test_thresholds_pass_behind_the_words_of_the_legend(axes):
+    growth = np.random.default_rng(0).normal(0.3, 1, (8, 100)).astype("float32")
+    convergence_trace(axes, chaos_of(growth), dt=DT, discounts=(0.99, 0.9))
+    legend = axes.get_legend()
+    assert legend.get_frame_on()
+    assert legend.get_frame().get_alpha() == 1
+    assert legend.get_zorder() > max(line.get_zorder() for line in axes.lines)

@@ -56,3 +56,7 @@ def test_a_reliability_diagram_shows_the_bins_that_are_filled(axes):
     points = axes.collections[-1]
     np.testing.assert_allclose(points.get_offsets(), [[0.5, 0.4], [0.9, 0.95]])
     assert points.get_sizes()[1] > points.get_sizes()[0]
+    scatter = 1.96 * np.sqrt([0.25 / 10, 0.09 / 30])
+    bars = np.array(axes.containers[0].lines[2][0].get_segments())[..., 1]
+    np.testing.assert_allclose(bars, [[0.4 - scatter[0], 0.4 + scatter[0]], [0.95 - scatter[1], 1]])
+    assert axes.get_xlim() == axes.get_ylim() == (-0.05, 1.05)  # the same for every method

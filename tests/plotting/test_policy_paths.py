@@ -4,12 +4,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+from matplotlib.legend import Legend
 
 from fracjax import Status
 from fracjax.learning.policy_paths.changes import PathChanges
 from fracjax.learning.policy_paths.temporal_svd import TemporalSvd
 from fracjax.learning.policy_paths.walk_nulls import Band, WalkNull
 from fracjax.plotting import policy_paths
+from fracjax.plotting.style import new_figure
 
 SHARES = (0.5, 0.8)
 
@@ -73,6 +75,7 @@ def test_endless_detours_are_arrows(axes, found, null):
     np.testing.assert_array_equal(low.get_xdata(), [1, 3])
     np.testing.assert_array_equal(high.get_xdata(), [2])
     assert high.get_marker() == "^"
+    assert axes.get_legend()._loc == Legend.codes["lower right"]  # at the top it hides arrows
     assert len(axes.collections[0].get_segments()) == 3
 
 
@@ -83,6 +86,37 @@ def test_courses_run_over_optimiser_steps(axes, found, null):
     np.testing.assert_array_equal(axes.lines[1].get_ydata(), found.courses[:, 0])
     policy_paths.time_courses(axes, found)
     assert len(axes.lines) == 7
+
+
+def covered(axes):
+    """Whether a legend lies over a point, an end of a bar or a corner of a band."""
+    axes.figure.draw_without_rendering()
+    box = axes.get_legend().get_window_extent()
+    points = [line.get_xydata() for line in axes.lines]
+    points += [path.vertices for found in axes.collections for path in found.get_paths()]
+    places = axes.transData.transform(np.concatenate(points))
+    return any(box.contains(*place) for place in places)
+
+
+@pytest.mark.parametrize("high", [1.5, 30.0])
+def test_no_legend_covers_a_direction_or_a_course(found, null, high):
+    """Four directions with detours anywhere, and courses that fill their range."""
+    figure = new_figure(4.1, 2.9)
+    left = figure.subplots()
+    detour = np.array([1.0, high, high, high])
+    several = dataclasses.replace(found, detour=detour)
+    ends = Band(np.full(4, 1.0), detour, np.full(4, 60.0))
+    policy_paths.detours_by_direction(left, several, dataclasses.replace(null, detour=ends))
+    assert not covered(left)
+    right = new_figure(4.1, 2.9).subplots()
+    courses = high * np.cos(np.outer(np.arange(40), np.arange(1.0, 5.0)))
+    wide = Band(courses - 0.1, courses, courses + 0.1)
+    policy_paths.time_courses(
+        right,
+        dataclasses.replace(found, courses=courses),
+        dataclasses.replace(null, courses=wide),
+    )
+    assert not covered(right)
 
 
 def test_distributions_of_changes(axes):

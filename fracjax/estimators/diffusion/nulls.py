@@ -29,10 +29,18 @@ def drift_noise_surrogate(key: Key, path: Float[Array | np.ndarray, "n m"]) -> F
     Start, end, and the distribution of the steps with all correlations between coordinates stay
     as they are; every correlation in time is gone. The surrogate's mean squared displacement is
     |v|² τ² + σ² τ, with exponents between 1 and 2, and less at long lags as the end is fixed.
+    Give it to `null_exponents`, or to `null_two_exponents` of `fracjax.learning`. It is no null for
+    a path that falls and then rests: it mixes the steps of both.
 
     Args:
         key: Randomness.
-        path: (n, m).
+        path: (n, m), evenly spaced in time, at least 20 points.
+
+    Returns:
+        A path of the same shape and unit; NaN if the path is not finite.
+
+    Raises:
+        ValueError: If the path is no matrix or too short.
     """
     path = checked_path(path, _MIN_POINTS)
     steps = jax.random.permutation(key, jnp.diff(path, axis=0))
@@ -50,10 +58,17 @@ def relaxation_surrogate(key: Key, path: Float[Array | np.ndarray, "n m"]) -> Fl
     The rate of a coordinate that does not relax comes out negative: about -5/n for a random walk,
     so that the surrogate bends at lags of about n/5. Fits over lags up to n/10 with generalised
     weights see little of it: a mean exponent of .996 for random walks of 1000 points.
+    It is no null for bowls whose axes are not the coordinates, and none for a bowl that moves.
 
     Args:
         key: Randomness.
-        path: (n, m).
+        path: (n, m), evenly spaced in time, at least 20 points.
+
+    Returns:
+        A path of the same shape and unit; NaN if the path is not finite.
+
+    Raises:
+        ValueError: If the path is no matrix or too short.
     """
     path = checked_path(path, _MIN_POINTS)
     steps = jnp.diff(path, axis=0)

@@ -38,13 +38,23 @@ def distinct_owners(
 ) -> Int[Array, ""]:
     """Count features that some subnetwork owns in encoder, decoder and bias alike.
 
-    The number of owners of a toy model with as many subnetworks as features is perfect when it
-    equals the number of features.
+    A subnetwork owns the feature that holds most of its squared norm, in each of the three
+    tensors. The number of owners of a `ToyModel` with as many subnetworks as features is perfect
+    when it equals the number of features.
+
+    Only for networks whose rows are features, where the right answer is known. It counts, and does
+    not say how parallel a subnetwork is to the network's own weights.
 
     Args:
-        subnetworks: Tensors `encoder` (features, hidden), `decoder` (hidden, features) and `bias`
-            (features,) with a leading axis of subnetworks.
-        alive: Subnetworks that count; all by default.
+        subnetworks: Tensors `encoder` (subnetworks, features, hidden), `decoder` (subnetworks,
+            hidden, features) and `bias` (subnetworks, features).
+        alive: Subnetworks that count, such as those that some sample uses; all by default.
+
+    Returns:
+        A whole number between 0 and the number of features. Jit it, vmap it over fits.
+
+    Raises:
+        KeyError: If one of the tensors is missing.
     """
     encoder, decoder, bias = (subnetworks[name] for name in ("encoder", "decoder", "bias"))
     owned = owned_features(encoder)

@@ -52,12 +52,21 @@ def median_changes(
 ) -> Float[Array, "... outputs"]:
     """Median over samples of the change of every output, without pairs that are 0 and stay 0.
 
-    As the published notebook has it: a ReLU that is off before and after says nothing. NaN where
-    no sample is left.
+    As the published notebook has it: a ReLU that is off before and after says nothing. For
+    outputs of another kind no pair is 0, and it is the plain median. A median hides what a minority
+    of the samples does.
 
     Args:
-        before: Outputs at W0.
-        after: Outputs of `intervened_outputs`, any leading axes.
+        before: Outputs at W0, (samples, outputs).
+        after: Outputs of `intervened_outputs`, (subnetworks, sizes, samples, outputs), or any
+            leading axes.
+
+    Returns:
+        Changes in the unit of the outputs, the axis of samples gone: what `selectivity` and
+        `plotting.intervention_curves` take. NaN where no sample is left.
+
+    References:
+        Chrisman, Bushnaq and Sharkey (2025), https://arxiv.org/abs/2504.00194.
     """
     silent = (before == 0) & (after == 0)
     return jnp.nanmedian(jnp.where(silent, jnp.nan, after - before), axis=-2)

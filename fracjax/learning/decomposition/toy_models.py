@@ -42,6 +42,16 @@ _ACTIVATIONS = {"relu": jax.nn.relu, "elu": jax.nn.elu, "gelu": jax.nn.gelu}
 class ToyModel:
     """A small network, the task that it learns, and its inputs; hashable.
 
+    f(x) = a(x W_in W_out + b) with parameters `{"encoder": (inputs, hidden), "decoder": (hidden,
+    outputs), "bias": (outputs,)}`, and `"hidden": (hidden, hidden)` between them where it is asked
+    for; of the task `"square"` a perceptron, with a tuple of `{"kernel", "bias"}`. Which weights
+    serve which feature is known, so that a decomposition can be checked against it. That it finds
+    them here does not say that it does in a network at large.
+
+    `ToyModel(5, 2, 5, tied=True)` is the toy model of superposition of Elhage et al., five
+    features in two units; `ToyModel(10, 5, 10, task="linear")` the circuits in superposition of
+    Chrisman, Bushnaq and Sharkey.
+
     Attributes:
         num_inputs: Features.
         num_hidden: Units of the hidden layer, or of each of them.
@@ -56,6 +66,13 @@ class ToyModel:
         group: Features that are on together.
         signed: Whether inputs have signs.
         largest: Largest coefficient of A.
+
+    Raises:
+        ValueError: If there is no such task or activation.
+
+    References:
+        Elhage et al. (2022), https://arxiv.org/abs/2209.10652; Chrisman, Bushnaq and Sharkey
+        (2025), https://arxiv.org/abs/2504.00194.
     """
 
     num_inputs: int
@@ -209,6 +226,10 @@ def train_toy(
         learning_rate: Of AdamW.
         weight_decay: Of AdamW.
         restarts: First weights that are tried on the same task; the lowest loss is kept.
+
+    Returns:
+        Parameters, untied; the mean squared error over the training inputs; the coefficients of
+        the task, (inputs, outputs).
 
     Raises:
         ValueError: If a number is below 1.

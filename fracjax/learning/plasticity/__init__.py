@@ -28,12 +28,14 @@ from fracjax.learning.plasticity.toy_mdps import (
     prototype_observations,
     toy_mdp,
 )
+from fracjax.learning.plasticity.toy_networks import ToyNetwork
 
 __all__ = [
     "GradientCosines",
     "PlasticityLoss",
     "Probe",
     "ToyMDP",
+    "ToyNetwork",
     "condition_number",
     "digit_observations",
     "displacement_matched",

@@ -25,7 +25,8 @@ class ToyNetwork:
 
     Parameters are `{"layer_0": {"kernel", "bias"}, ..., "head": {"kernel", "bias"}}`, with
     `"scale"` and `"offset"` in hidden layers where there is layer normalisation. Hashable, so that
-    it can be a static argument.
+    it can be a static argument. It is what `train_on_relabelled` and `train_dqn` train; everything
+    else takes any `apply(params, inputs)`, so do not rewrite a network of your own as one.
 
     Attributes:
         image_shape: Height and width of an image.
