@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FLAX_ARRAY",
     "MOST_BYTES",
+    "is_running",
     "open_array",
     "read_bytes",
     "read_json",
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 MOST_BYTES = 256 * 1024 * 1024
+_MOST_PROCESSES = 2**31
 FLAX_ARRAY = 1  # the extension code of msgpack under which Flax packs an array
 _MOST_JSON_BYTES = 50_000_000
 _MOST_ENTRIES = 100_000
@@ -277,12 +279,17 @@ def _are_sizes(found: Any, wanted: Sequence[int | None], *, least: int) -> bool:
 
 
 @contextlib.contextmanager
-def written_whole(path: Path | str) -> Iterator[BinaryIO]:
+def written_whole(path: Path | str, *, sync: bool = True) -> Iterator[BinaryIO]:
     """Open a file that is there when all of it has reached the disk, or not at all.
 
     It is written under a hidden name beside its place, and then moved there. A process that is
     killed in between leaves the hidden file; the next process that writes into the folder in
     this way removes it.
+
+    Args:
+        path: Its place.
+        sync: Whether to wait for the disk. Without, a process that is killed still leaves a whole
+            file, a machine that loses its power perhaps not: for files written at every step.
 
     Raises:
         OSError: If it cannot be written; an older file is left as it was.
@@ -294,8 +301,13 @@ def written_whole(path: Path | str) -> Iterator[BinaryIO]:
         with beside.open("wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         os.replace(beside, path)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:  # of writing, which names no file
+            error.filename = str(path)
+        raise
     finally:
         beside.unlink(missing_ok=True)
 
@@ -307,7 +319,7 @@ def _remove_leftovers(folder: Path) -> None:
     with contextlib.suppress(OSError):  # no such folder, or not ours to clean
         for name in os.listdir(folder):
             found = leftover.fullmatch(name)
-            if found and not _is_running(int(found[1])):
+            if found and not is_running(int(found[1])):
                 (folder / name).unlink(missing_ok=True)
 
 
@@ -320,7 +332,10 @@ def _machine() -> str:
     return hashlib.blake2b(f"{platform.node()} {names}".encode(), digest_size=4).hexdigest()
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: Any) -> bool:
+    """Whether a process of that number runs on this machine; False for what is no such number."""
+    if type(process) is not int or not 0 < process < _MOST_PROCESSES:
+        return False
     try:
         os.kill(process, 0)
     except ProcessLookupError:

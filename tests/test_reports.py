@@ -1,13 +1,17 @@
 """What is written, and what is refused."""
 
 import copy
+import errno
 import json
+import os
+import re
 
 import numpy as np
 import pytest
 import xarray
 from matplotlib.figure import Figure
 
+from fracjax.cli.tables import print_tables
 from fracjax.reports import (
     Case,
     OutputError,
@@ -16,6 +20,7 @@ from fracjax.reports import (
     check_output,
     describe_scan,
     render_again,
+    render_page,
     render_scan,
     write_results,
 )
@@ -71,12 +76,76 @@ def test_page_escapes_and_embeds(tmp_path):
     ]
 
 
+def findings(**changes):
+    """Cells of the first finding, as the page shows them."""
+    summary = copy.deepcopy(SUMMARY)
+    summary["by_discount"][0] |= changes
+    document = {"versions": {}}
+    case = Case("case", [], summary, {})
+    text = render_page([case], {}, document, title="title", command="fracjax diagnose")
+    return re.findall(r'<td class="number">([^<]*)</td>', text)[1:6]
+
+
+def test_the_page_says_what_the_terminal_says(capsys):
+    """At the cap a bound, and of a prediction that nothing rough is there."""
+    top = {"value": 2.0, "stderr": 1e-5, "low": 1.9999, "high": 2.0001, "status": "ok"}
+    paper = {"value": 1.0, "low": 0.9998, "high": 1.0, "status": "ok"}
+    predicted = {
+        "mean": {"value": 2.0, "low": 2.0, "high": 2.0},
+        "second moment": {"value": 2.0, "low": 1.5, "high": 2.0},
+        "worst": {"value": 0.5, "low": 0.4, "high": 0.6},
+    }
+    changes = {"holder": top, "paper": paper, "predicted": predicted}
+    shown = ["≥ 2", "≥ 1", "smooth", "2 [1.5, 2]", "0.5 [0.4, 0.6]"]
+    assert findings(**changes) == shown
+    below = {**top, "value": 1.99, "low": 1.96, "high": 2.01}
+    assert findings(**{**changes, "holder": below})[0] == "1.99 [1.96, 2.01]"
+    first = {**paper, "difference_order": 1}
+    assert findings(**{**changes, "holder": first})[0] == "≥ 1"
+    assert findings(**{**changes, "holder": {**top, "status": "not_converged"}})[0] == (
+        "≥ 2 (not converged)"
+    )
+
+    result = {**copy.deepcopy(SUMMARY), "title": "case"}
+    result["by_discount"][0] |= changes
+    result["by_discount"][0]["agrees_with"] = ["mean"]
+    print_tables([result])
+    row = next(line for line in capsys.readouterr().out.splitlines() if "0.9" in line)
+    cells = [cell.strip() for cell in re.split("[│┃|]", row) if cell.strip()]
+    assert cells == ["0.9", "smooth", *shown[:3]]
+
+
 def test_same_configuration_may_be_written_again_and_another_not(tmp_path):
     write(tmp_path, {"a": 1, "b": [1, 2]})
     check_output(tmp_path, {"a": 1, "b": (1, 2)}, overwrite=False)
     with pytest.raises(OutputError, match=r"\(a, c differ\)"):
         check_output(tmp_path, {"a": 2, "b": [1, 2], "c": 0}, overwrite=False)
     check_output(tmp_path, {"a": 2}, overwrite=True)
+
+
+def test_what_a_full_disk_cut_off_may_be_finished_by_the_same_command(tmp_path, monkeypatch):
+    (tmp_path / "straight").mkdir()
+    straight = {path.name: path.read_bytes() for path in write(tmp_path / "straight", {"a": 1})}
+    replace = os.replace
+    for written in range(len(straight)):
+        left = [written]
+
+        def full(source, target, left=left):
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            replace(source, target)
+
+        folder = tmp_path / str(written)
+        folder.mkdir()
+        monkeypatch.setattr(os, "replace", full)
+        with pytest.raises(OutputError, match="No space left"):
+            write(folder, {"a": 1})
+        monkeypatch.undo()
+        assert len(list(folder.iterdir())) == written
+        check_output(folder, {"a": 1}, overwrite=False)
+        write(folder, {"a": 1})
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == straight
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{", '{"configuration": 3}', "\x00"])

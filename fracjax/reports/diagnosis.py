@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from fracjax import safe_files
+from fracjax.diagnosis.shown_numbers import cap_of, predicts_smooth
 from fracjax.reports import page
 from fracjax.reports.files import PAGE, RESULTS, write_files
 
@@ -56,7 +57,10 @@ def write_results(
     }
     html_page = render_page(cases, images, document, title=title, command=command)
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-    return write_files(folder, {PAGE: html_page.encode(), **images, RESULTS: text.encode()})
+    # The numbers first: they say whose results these are, so that the same command may finish
+    # what a full disk or a kill cut off.
+    write_files(folder, {RESULTS: text.encode(), PAGE: html_page.encode(), **images})
+    return [folder / name for name in (PAGE, *images, RESULTS)]
 
 
 _UNITS = ("second", "step")
@@ -83,10 +87,10 @@ def _findings_table(summary: Mapping[str, Any]) -> str:
         cells = [
             f'<td class="number">{finding["discount"]:g}</td>',
             f'<td><span class="tag {verdict}">{verdict}</span></td>',
-            f'<td class="number">{page.interval(finding["holder"])}</td>',
-            f'<td class="number">{page.interval(finding["paper"])}</td>',
+            f'<td class="number">{_holder(finding["holder"])}</td>',
+            f'<td class="number">{page.interval(finding["paper"], cap=1.0)}</td>',
             *(
-                f'<td class="number">{page.interval(finding["predicted"][name])}</td>'
+                f'<td class="number">{_prediction(finding["predicted"][name])}</td>'
                 for name in ("mean", "second moment", "worst")
             ),
         ]
@@ -104,6 +108,14 @@ def _findings_table(summary: Mapping[str, Any]) -> str:
             f" {html.escape(text)}</li>"
         )
     return f"<table>{head}{''.join(rows)}</table><ul>{''.join(reasons)}</ul>"
+
+
+def _holder(holder: Mapping[str, Any]) -> str:
+    return page.interval(holder, cap=cap_of(holder))
+
+
+def _prediction(predicted: Mapping[str, Any]) -> str:
+    return "smooth" if predicts_smooth(predicted) else page.interval(predicted)
 
 
 def _chaos_table(summary: Mapping[str, Any]) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from fracjax.diagnosis.shown_numbers import bound, is_at_least
+
 __all__ = ["definitions", "document", "image", "interval", "png", "slug", "table"]
 
 _RELOAD_SECONDS = 10
@@ -105,14 +107,21 @@ def slug(text: str) -> str:
     return "-".join(part for part in kept.split("-") if part)
 
 
-def interval(estimate: Mapping[str, Any] | None) -> str:
-    """Print an estimate of a JSON document with its interval, and its status unless it is ok."""
+def interval(estimate: Mapping[str, Any] | None, *, cap: float | None = None) -> str:
+    """Print an estimate of a JSON document with its interval, and its status unless it is ok.
+
+    Args:
+        estimate: Value, ends and status.
+        cap: The most that the estimator sees, if there is such a bound.
+    """
     if estimate is None or estimate.get("value") is None:
         return _status((estimate or {}).get("status", "–"))
     low, high = estimate.get("low"), estimate.get("high")
     text = f"{estimate['value']:.3g}"
     if low is not None and high is not None:
         text += f" [{low:.3g}, {high:.3g}]"
+    if cap is not None and is_at_least(low, cap):
+        text = bound(cap)
     status = estimate.get("status", "ok")
     return text if status == "ok" else f"{text} ({_status(status)})"
 

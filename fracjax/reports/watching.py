@@ -5,6 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fracjax.diagnosis.shown_numbers import (
+    CAP,
+    bound,
+    interval_digits,
+    is_at_least,
+    predicts_smooth,
+)
 from fracjax.diagnosis.watching import Advice, Message, Number, Record, advise, messages
 from fracjax.plotting.watching import watch_figure
 from fracjax.reports import page
@@ -149,13 +156,18 @@ def _records(records: Sequence[Record]) -> str:
         for found in record.by_discount:
             law = found.predicted.get("mean")
             shown = "–" if law is None else f"{law.value:.2f} [{law.low:.2f}, {law.high:.2f}]"
-            cells += [_number(found.holder), shown, found.verdict]
+            if law is not None and predicts_smooth(law._asdict()):
+                shown = "smooth"
+            cells += [_number(found.holder, cap=CAP), shown, found.verdict]
         rows.append(cells)
     return page.table(headings, rows)
 
 
-def _number(number: Number) -> str:
+def _number(number: Number, *, cap: float | None = None) -> str:
     text = f"{number.value:.3g}"
     if number.low == number.low:  # not NaN
-        text += f" [{number.low:.3g}, {number.high:.3g}]"
+        digits = interval_digits(number.value, number.low, number.high)
+        text = f"{number.value:.{digits}g} [{number.low:.{digits}g}, {number.high:.{digits}g}]"
+    if cap is not None and is_at_least(number.low, cap):
+        text = bound(cap)
     return text if number.ok else f"{text} ({number.status.replace('_', ' ')})"

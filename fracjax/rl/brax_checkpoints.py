@@ -3,6 +3,7 @@
 Nothing here imports Brax, and no pickle is loaded by `pickle.load`.
 """
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fracjax import safe_files
-from fracjax.rl import restricted_pickle
+from fracjax.rl import ocdbt_index, restricted_pickle
 from fracjax.rl.policies import PolicyFileError
 
 __all__ = ["looks_like_pickle", "read_folder", "read_pickle"]
@@ -20,6 +21,13 @@ __all__ = ["looks_like_pickle", "read_folder", "read_pickle"]
 _CONFIGS = ("ppo_network_config.json", "sac_network_config.json")
 # What Brax's network factories use where a checkpoint's configuration is silent.
 _DEFAULT_ACTIVATION = {_CONFIGS[0]: "swish", _CONFIGS[1]: "relu"}
+
+# TensorStore decodes these in a stream, and stops where the chunk is full. Blosc, which orbax
+# does not use, is decoded to the size that its own header states.
+_BOUNDED_CODECS = {"bytes", "crc32c", "gzip", "sharding_indexed", "transpose", "zlib", "zstd"}
+
+_PLAIN = re.compile(r"[<>|][biuf][1248]|bool|u?int\d{1,2}|b?float\d{1,2}(_\w{1,20})?")
+_MOST_DESCRIBED = 100_000
 
 Contents = tuple[dict[str, np.ndarray], dict[str, Any]]
 
@@ -129,9 +137,13 @@ def _restore(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     import tensorstore
 
     safe_files.refuse_odd_files(folder, most=safe_files.MOST_BYTES)
+    if (folder / "manifest.ocdbt").exists():
+        ocdbt_index.refuse_large_indices(folder)
     base = f"file://{folder.resolve()}/"
     layout = safe_files.read_json(folder / "_METADATA")
-    driver = "zarr3" if layout.get("use_zarr3") else "zarr"
+    driver, described_in, kind_name = ("zarr", ".zarray", "dtype")
+    if layout.get("use_zarr3"):
+        driver, described_in, kind_name = ("zarr3", "zarr.json", "data_type")
     trees: tuple[dict[str, Any], dict[str, Any]] = {}, {}
     room = safe_files.MOST_BYTES
     for entry in layout["tree_metadata"].values():
@@ -145,16 +157,53 @@ def _restore(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         store: dict[str, Any] = {"driver": "ocdbt", "base": base, "path": f"{name}/"}
         if not (folder / "manifest.ocdbt").exists():
             store = {"driver": "file", "path": f"{folder.resolve()}/{name}/"}
+        described = tensorstore.KvStore.open(store).result().read(described_in).result().value
+        if not _is_of_numbers(described, kind_name):
+            msg = f"has an array `{name[:50]}` of something else than numbers"
+            raise PolicyFileError(msg)
         array = tensorstore.open({"driver": driver, "kvstore": store}, read=True).result()
         leaf = trees[int(keys[0])]
         for key in keys[1:-1]:
             leaf = leaf.setdefault(key, {})
-        room -= math.prod(array.shape) * array.dtype.numpy_dtype.itemsize
+        room -= _decoded_bytes(array)
         if room < 0:  # a shape is only said, and missing chunks are filled in
             msg = f"holds more than {safe_files.MOST_BYTES >> 20} MiB, too large for a policy"
             raise PolicyFileError(msg)
+        odd = _codecs(array.codec and array.codec.to_json()) - _BOUNDED_CODECS
+        if odd:
+            named = ", ".join(sorted(odd))[:100]
+            msg = f"has an array `{name[:50]}` packed by {named}, which is not read"
+            raise PolicyFileError(msg)
         leaf[keys[-1]] = np.asarray(array.read().result())
     return trees
+
+
+def _is_of_numbers(described: bytes, kind_name: str) -> bool:
+    """Whether an array's description names a dtype of numbers: others have any size."""
+    if len(described) > _MOST_DESCRIBED:
+        return False
+    kind = json.loads(described)[kind_name]
+    return isinstance(kind, str) and _PLAIN.fullmatch(kind) is not None
+
+
+def _decoded_bytes(array: Any) -> int:
+    """Count the bytes of all chunks, which are decoded whole however little of them is array."""
+    chunks = array.chunk_layout.write_chunk.shape or ()  # None of an array without axes
+    padded = (-(-size // chunk) * chunk for size, chunk in zip(array.shape, chunks, strict=True))
+    return math.prod(padded) * array.dtype.numpy_dtype.itemsize
+
+
+def _codecs(described: Any) -> set[str]:
+    """Names of the codecs in a description, those inside others included."""
+    found, parts = set(), [described]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict):
+            found |= {str(part[name]) for name in ("id", "name") if name in part}
+            parts += part.values()
+        elif isinstance(part, list):
+            parts += part
+    return found
 
 
 def _to_arrays(

@@ -27,6 +27,10 @@ __all__ = ["device_put_replicated", "evaluated_parameters", "ppo_parameters", "r
 _VALUE_LAYERS = (64, 64)
 
 
+class _ReportedError(Exception):
+    """Ends Brax's training once its first parameters are reported."""
+
+
 @contextlib.contextmanager
 def device_put_replicated() -> Iterator[None]:
     """Lend JAX the `device_put_replicated` that Brax 0.14.2 calls and JAX 0.10 removed.
@@ -71,14 +75,23 @@ def run_ppo(
     seed: int,
     num_devices: int,
 ) -> None:
-    """Train by PPO, from the recorder's parameters if it has any."""
+    """Train by PPO, from the recorder's parameters if it has any.
+
+    With no report to come, only those parameters are evaluated and reported.
+    """
     with quiet_brax():
         from brax.training.agents.ppo import train as ppo
 
-    with device_put_replicated(), jax.enable_x64(False):
+    def report_and_stop(steps: int, make_policy: Any, params: Any) -> None:
+        recorder.on_params(steps, make_policy, params)
+        raise _ReportedError
+
+    ended = contextlib.suppress(_ReportedError)
+    with ended, device_put_replicated(), jax.enable_x64(False):
         ppo.train(
             as_brax(environment),
-            num_timesteps=recorder.total_steps - recorder.steps_before,
+            # Brax evaluates nothing where there is nothing to train.
+            num_timesteps=max(1, recorder.total_steps - recorder.steps_before),
             max_devices_per_host=num_devices,
             num_envs=settings.num_envs,
             episode_length=settings.episode_length,
@@ -93,11 +106,11 @@ def run_ppo(
             reward_scaling=settings.reward_scaling,
             network_factory=_ppo_networks(recorder),
             seed=seed,
-            num_evals=num_reports + 1,
+            num_evals=max(1, num_reports) + 1,
             num_eval_envs=settings.num_eval_envs,
             deterministic_eval=True,
             progress_fn=recorder.on_evaluation,
-            policy_params_fn=recorder.on_params,
+            policy_params_fn=recorder.on_params if num_reports > 0 else report_and_stop,
             restore_params=recorder.params or None,
         )
 

@@ -1,5 +1,6 @@
 """Snapshots of a policy along its training: written whole or not at all, read as a path."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -125,7 +126,20 @@ class Recorder:
     def save(self) -> None:
         """Write the snapshot, again once its return is known."""
         if self.folder is not None:
-            checkpoints.save_policy(self.policy(), self.folder / f"{self.updates:06d}.npz")
+            checkpoints.save_policy(self.policy(), self.folder / self._name)
+
+    def known_return(self) -> float | None:
+        """The return in this snapshot's file: None if the run was killed before it was there."""
+        if self.folder is None or not (self.folder / self._name).exists():
+            return None
+        with contextlib.suppress(PolicyFileError):  # damaged: written again
+            found: Any = checkpoints.load_policy(self.folder / self._name).info.training["return"]
+            return found
+        return None
+
+    @property
+    def _name(self) -> str:
+        return f"{self.updates:06d}.npz"
 
     @property
     def updates(self) -> int:

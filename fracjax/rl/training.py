@@ -176,7 +176,7 @@ def train(
         num_reports = (recorder.total_steps - recorder.steps_before) // steps_per_report
     if isinstance(settings, SACSettings):
         run_sac(environment, settings, recorder, num_reports, seed, num_devices)
-    elif num_reports > 0:
+    elif num_reports > 0 or recorder.episode_return is None:
         run_ppo(environment, settings, recorder, num_reports, seed, num_devices)
     policy = recorder.policy()
     if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(policy.params)):
@@ -192,6 +192,7 @@ def _go_on(environment: Environment, recorder: Recorder, seed: int) -> int:
     steps, params, summary = read_resume(recorder.folder, like, recorder.summary)
     recorder.params = params
     recorder.steps = recorder.steps_before = steps
+    recorder.episode_return = recorder.known_return()
     recorder.summary["resumed_at"] = [*summary.get("resumed_at", []), steps]
     return int(np.random.SeedSequence([seed, steps]).generate_state(1)[0] >> 1)
 

@@ -27,6 +27,7 @@ import hardening.test_damaged_runs as requests
 import hardening.test_damaged_stores as stores
 import recorded_walks
 import watched_runs
+from hardening import trainings, whole_commands
 from hardening.commands import contents
 
 from fracjax.cli.runtime import bad_input_is_exit_code_2
@@ -92,6 +93,8 @@ def scan(folder):
 
 
 JOBS = {job.__name__: job for job in (scan_store, path, request, journal, experiment, scan)}
+JOBS |= {name: getattr(trainings, name) for name in trainings.__all__}
+JOBS |= {name: getattr(whole_commands, name) for name in whole_commands.__all__}
 
 
 # --- lives ------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 MORTAL = Path(__file__).with_name("mortal.py")
+TRAININGS = {"descent": 12, "penalised": 5, "seeds": 4}  # how often each is killed
+COMMANDS = {"command_scan": 29, "command_reproduce": 3}  # at one in so many of its acts
 JOBS = ("request", "journal", "experiment", "path", "scan_store")
 
 
@@ -58,3 +60,17 @@ def test_fifty_deaths_at_random_times(tmp_path, job):
     assert found[job]["random"]["killed"] >= 50
     assert found[job]["random"]["finished"] > 0
     check(found, (job,))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job", TRAININGS)
+def test_a_training_that_dies_again_and_again_ends_in_the_same_bits(tmp_path, job):
+    found = outcomes(tmp_path, job, "--random", TRAININGS[job], seconds=1200)
+    assert found[job]["random"]["killed"] >= TRAININGS[job]
+    check(found, (job,))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job", COMMANDS)
+def test_death_and_a_full_disk_under_whole_commands(tmp_path, job):
+    check(outcomes(tmp_path, job, "--every", COMMANDS[job], seconds=1200), (job,))

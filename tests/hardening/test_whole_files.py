@@ -2,6 +2,8 @@
 
 import io
 import os
+import resource
+import signal
 import subprocess
 import sys
 
@@ -77,6 +79,21 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, error):
     assert names(tmp_path) == ["file"]
     with pytest.raises(FileNotFoundError):
         write_and_fail(tmp_path / "none" / "file", error)
+
+
+def test_a_full_disk_names_the_file_that_has_no_room(tmp_path):
+    path = tmp_path / "file"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    kept = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+        with pytest.raises(OSError, match=r"File too large: .*/file'$"):
+            with safe_files.written_whole(path) as file:
+                file.write(bytes(11))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, kept)
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("compress", [False, True])

@@ -87,6 +87,7 @@ def trained_by_brax(tmp_path_factory):
     return make_policy, params, folder
 
 
+@pytest.mark.usefixtures("single_precision")
 @pytest.mark.brax
 @pytest.mark.parametrize(("name", "trust"), [("checkpoints", False), ("params", True)])
 def test_what_brax_trained_and_saved_acts_the_same_here(trained_by_brax, name, trust):
@@ -152,6 +153,7 @@ def trained_pendulum(tmp_path_factory):
     return policy, reports, folder
 
 
+@pytest.mark.usefixtures("single_precision")
 @pytest.mark.brax
 def test_a_run_reports_whole_updates(trained_pendulum):
     _, reports, _ = trained_pendulum
@@ -303,6 +305,28 @@ def test_a_finished_run_is_not_trained_again_and_may_grow(interrupted):
     longer, seen = train_and_stop(folder, -1, resume=True, num_timesteps=430)
     assert seen == [400, 480]
     assert longer.info.training["resumed_at"][0] == 240
+
+
+@pytest.mark.brax
+@pytest.mark.slow
+def test_a_run_killed_before_its_last_return_was_known_gets_it_when_gone_on_with(tmp_path):
+    folder = tmp_path / "path"
+    assert train_and_stop(folder, 400)[0] is None
+    stopped = training.read_policies(folder)[-1]
+    assert (stopped.info.training["steps"], stopped.info.training["return"]) == (400, None)
+    policy, seen = train_and_stop(folder, -1, resume=True)
+    assert seen == [400]
+    chex.assert_trees_all_equal(policy.params, stopped.params)
+    last = training.read_policies(folder)[-1].info.training["return"]
+    assert last == policy.info.training["return"] < 0
+
+    (folder / "000005.npz").unlink()  # killed still earlier
+    policy, seen = train_and_stop(folder, -1, resume=True)
+    assert seen == [400]
+    chex.assert_trees_all_equal(training.read_policies(folder)[-1].params, policy.params)
+    policy, seen = train_and_stop(folder, -1, resume=True)
+    assert seen == []
+    assert policy.info.training["return"] == last
 
 
 @pytest.mark.brax
