@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fracjax.sequential_lapack import after
+
 __all__ = ["Method", "choose_method", "orthonormalize", "solve_lower"]
 
 # Ways to orthonormalise a frame; see `orthonormalize`.
@@ -101,11 +103,14 @@ def _factor_jvp(method: Method, primals: tuple, tangents: tuple) -> tuple[tuple,
     """
     (rows,), (moved,) = primals, tangents
     basis, lower = _factor(method, rows)
-    inverse = solve_lower(lower, jnp.eye(len(rows), dtype=rows.dtype))
+    triangle = lower
+    if len(rows) > _BLOCK * _MOST_BLOCKS:  # solved by the library, as the basis may be made by it
+        triangle = after(lower, basis)
+    inverse = solve_lower(triangle, jnp.eye(len(rows), dtype=rows.dtype))
     solved = _dot(inverse, moved)
     square = _dot(solved, basis.T)
-    triangle = jnp.tril(square) + jnp.triu(square, 1).T
-    return (basis, lower), (solved - _dot(triangle, basis), _dot(lower, triangle))
+    mirrored = jnp.tril(square) + jnp.triu(square, 1).T
+    return (basis, lower), (solved - _dot(mirrored, basis), _dot(lower, mirrored))
 
 
 def _gram_schmidt(rows: Float[Array, "k n"]) -> tuple[Array, Array]:
