@@ -19,6 +19,7 @@ __all__ = [
     "PyTree",
     "Status",
     "StepFunction",
+    "significant_digits",
 ]
 
 PyTree: TypeAlias = Any
@@ -79,6 +80,13 @@ class Invariants:
     symplectic: bool = False
 
 
+def significant_digits(value: float, stderr: float) -> int:
+    """Digits that show two of the standard error; three at least."""
+    if not (math.isfinite(value) and 0 < stderr < math.inf and value != 0):
+        return 3
+    return min(max(3, math.ceil(math.log10(abs(value) / stderr)) + 1), 15)
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Estimate:
@@ -119,9 +127,7 @@ class Estimate:
             return f"Estimate(shape={self.value.shape}, ok={int(self.ok.sum())}/{self.ok.size})"
         label = Status(int(self.status)).label
         suffix = "" if label == "ok" else f" ({label})"
-        value, error = float(self.value), float(self.stderr)
-        digits = 3
-        if math.isfinite(value) and error > 0 and value != 0:  # two digits of the error
-            digits = min(max(3, math.ceil(math.log10(abs(value) / error)) + 1), 15)
+        value = float(self.value)
+        digits = significant_digits(value, float(self.stderr))
         low, high = float(self.low), float(self.high)
         return f"{value:.{digits}g} [{low:.{digits}g}, {high:.{digits}g}]{suffix}"

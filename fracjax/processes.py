@@ -45,6 +45,9 @@ def join(
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         msg = f"--coordinator must look like host:port, but is {coordinator!r}."
         raise ValueError(msg)
+    if num_processes < 1:
+        msg = f"--num-processes must be positive, but is {num_processes}."
+        raise ValueError(msg)
     if not 0 <= process < num_processes:
         msg = f"--process must lie between 0 and {num_processes - 1}, but is {process}."
         raise ValueError(msg)

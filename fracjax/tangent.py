@@ -6,7 +6,7 @@ carried along, never differentiated). Only forward mode is used and no Jacobian 
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +19,14 @@ from fracjax.orthonormal import Method, orthonormalize, solve_lower
 __all__ = [
     "Coordinates",
     "Lift",
+    "check_same_kind",
     "combine",
     "jvp_error",
     "num_coordinates",
     "orthonormalize_frame",
     "partition",
     "push",
+    "push_through",
     "random_frame",
 ]
 
@@ -66,6 +68,38 @@ def num_coordinates(state: PyTree, coordinates: Coordinates | None = None) -> in
     return tree.size(jax.eval_shape(coordinates, state))
 
 
+def check_same_kind(function: str, before: PyTree, after: PyTree) -> None:
+    """Check that a function gave back a state of the kind it took; JAX asks it of loops.
+
+    Args:
+        function: What the function is called.
+        before: The state, of arrays or their shapes.
+        after: What came of it.
+
+    Raises:
+        ValueError: If structure, a shape or a dtype differs.
+    """
+    taken: Any = jax.tree.structure(before)
+    returned: Any = jax.tree.structure(after)
+    if taken != returned:
+        msg = (
+            f"{function} must return a state of the structure that it takes, but takes {taken} and"
+            f" returns {returned}."
+        )
+        raise ValueError(msg)
+    given = jax.tree_util.tree_leaves_with_path(before)
+    for (path, old), new in zip(given, jax.tree.leaves(after), strict=True):
+        # A loop itself turns a Python number into the dtype that comes back.
+        retyped = old.dtype != new.dtype and not getattr(old, "weak_type", False)
+        if old.shape != new.shape or retyped:
+            where = f" at `{jax.tree_util.keystr(path)}`" if path else ""
+            msg = (
+                f"{function} must return a state of the shapes and dtypes that it takes, but takes"
+                f" {old.dtype}{list(old.shape)} and returns {new.dtype}{list(new.shape)}{where}."
+            )
+            raise ValueError(msg)
+
+
 def push(step: StepFunction, state: PyTree, frame: PyTree) -> tuple[PyTree, PyTree]:
     """Advance a state by one step and its tangents by the step's derivative.
 
@@ -79,11 +113,27 @@ def push(step: StepFunction, state: PyTree, frame: PyTree) -> tuple[PyTree, PyTr
 
     Returns:
         The next state and the tangents at it.
+
+    Raises:
+        ValueError: If the step returns a state of another structure, shape or dtype.
     """
+
+    def checked(state: PyTree) -> PyTree:
+        after = jax.tree.map(jnp.asarray, step(state))
+        check_same_kind("Argument `step`", state, after)
+        return after
+
+    return push_through(checked, state, frame)
+
+
+def push_through(
+    function: Callable[[PyTree], PyTree], state: PyTree, frame: PyTree
+) -> tuple[PyTree, PyTree]:
+    """Give `function(state)` and its derivatives along tangents, as `push` for any function."""
     moving, fixed = partition(state)
 
     def move(leaves: PyTree) -> tuple[PyTree, PyTree]:
-        return partition(step(combine(leaves, fixed)))
+        return partition(function(combine(leaves, fixed)))
 
     def along(tangent: PyTree) -> tuple[PyTree, PyTree, PyTree]:
         return jax.jvp(move, (moving,), (tangent,), has_aux=True)
@@ -123,7 +173,7 @@ def orthonormalize_frame(
         frame = tree.from_rows(basis, frame)
     else:
         # The projection is linear in the frame, so it is the push through `coordinates`.
-        _, rows = push(coordinates, state, frame)
+        _, rows = push_through(coordinates, state, frame)
         _, lower = orthonormalize(rows, method)
         solved = [
             solve_lower(lower, leaf.reshape(leaf.shape[0], -1)).reshape(leaf.shape)
@@ -158,7 +208,7 @@ def random_frame(
     if lift is not None and coordinates is not None:
         vector = coordinates(state)
         rows = random_frame(key, vector, num_tangents)
-        _, frame = push(lambda moved: lift(moved, state), vector, rows)
+        _, frame = push_through(lambda moved: lift(moved, state), vector, rows)
         return orthonormalize_frame(state, frame, coordinates)[0]
     moving, _ = partition(state)
     like = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (num_tangents, *leaf.shape)), moving)

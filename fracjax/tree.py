@@ -18,6 +18,7 @@ __all__ = [
     "norm",
     "random_normal",
     "scale",
+    "select",
     "size",
     "to_rows",
 ]
@@ -42,6 +43,11 @@ def scale(factor: float | Array, tree: PyTree) -> PyTree:
 def add_scaled(tree: PyTree, factor: float | Array, direction: PyTree) -> PyTree:
     """Return `tree + factor * direction`, in the dtypes of `tree`."""
     return jax.tree.map(lambda a, d: (a + factor * d).astype(a.dtype), tree, direction)
+
+
+def select(condition: Bool[Array, "..."], chosen: PyTree, other: PyTree) -> PyTree:
+    """Take the leaves of `chosen` where the condition holds, those of `other` elsewhere."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), chosen, other)
 
 
 def size(tree: PyTree) -> int:

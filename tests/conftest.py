@@ -41,6 +41,7 @@ import pytest  # noqa: E402
 DEVICES = int(os.environ.get("JAX_NUM_CPU_DEVICES") or os.cpu_count() or 1)
 jax.config.update("jax_num_cpu_devices", max(2, DEVICES))
 MOST_MAPS = 35_000
+WIDE = jax.config.jax_enable_x64
 PLAIN = os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS") == "1"
 
 
@@ -83,8 +84,23 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     return importlib.import_module
 
 
+@pytest.fixture(autouse=True)
+def keep_precision():
+    """Undo what a command line in this process chose."""
+    yield
+    if jax.config.jax_enable_x64 != WIDE:
+        jax.config.update("jax_enable_x64", WIDE)
+
+
 @pytest.fixture
 def x64():
     """Run the test in float64."""
     with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def single_precision():
+    """Run the test in float32, which it is about, also where all others run in float64."""
+    with jax.enable_x64(False):
         yield

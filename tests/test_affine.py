@@ -141,6 +141,7 @@ def test_equal_to_the_plain_evaluation(function):
     compare(function, PARAMS, X)
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_low_precision_and_integers_in_between():
     compare(casts, PARAMS, X, tolerance=2e-2)
 

@@ -85,6 +85,18 @@ def test_operations_are_counted(bench: Callable[[str], ModuleType]) -> None:
         )
 
 
+def test_work_of_a_step_of_lorenz(bench: Callable[[str], ModuleType]) -> None:
+    """As its equations say, by hand: 8 operations, 12 of a tangent, and seven sums of rk4."""
+    case = bench("roofline").spectrum("float32", quick=True)
+    size = 3
+    sums = 7 * 2 * size
+    state, tangent = 4 * 8 + sums, 4 * 12 + sums
+    gram_schmidt, logarithms = 2 * size**3, size
+    assert case.work.operations == state + size * tangent + gram_schmidt + logarithms == 401
+    assert case.work.functions == logarithms
+    assert case.work.bytes == 2 * (size + size**2) * 4
+
+
 def test_work_of_both_evaluators(bench: Callable[[str], ModuleType]) -> None:
     problem = bench("scan_pendulum").Problem("64-64", (2, 2), 1000)
     plain, affine = (bench("scan_roofline").work(problem, way, 16) for way in ("plain", "affine"))

@@ -67,6 +67,7 @@ def test_compiled_once_per_function():
     assert len(traces) == 1
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_chunk_size_keeps_parameters_in_cache():
     assert cache_chunk_size(jnp.zeros(4_500), platform="cpu") == 16
     assert cache_chunk_size(jnp.zeros(10), platform="cpu") == 128

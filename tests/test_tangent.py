@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from fracjax import orthonormal, tangent
+from fracjax import estimators, orthonormal, tangent
 
 KEY = jax.random.key(0)
 
@@ -103,3 +103,35 @@ def test_lifted_tangents_leave_constants_alone():
     lifted = growth(lambda vector, template: {**template, "x": vector})
     assert jnp.isclose(lifted, 3 * jnp.log(0.5), atol=1e-5)
     assert growth(None) > lifted + 1.0
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (lambda state: {**state, "v": state["v"][:1]}, r"returns float64\[1\] at `\['v'\]`"),
+        (lambda state: {**state, "q": state["q"].astype("float32")}, r"returns float32\[2\] at"),
+        (lambda state: (state["q"], state["v"]), "the structure that it takes"),
+    ],
+)
+def test_a_step_that_returns_another_kind_of_state_is_named(step, words, x64):
+    state = mixed_state()
+    frame = tangent.random_frame(KEY, state, 2)
+    with pytest.raises(ValueError, match=r"^Argument `step` must return a state of .*" + words):
+        tangent.push(step, state, frame)
+
+
+def test_estimators_name_such_a_step():
+    for estimate in (estimators.lyapunov_spectrum, estimators.finite_time_growth):
+        with pytest.raises(ValueError, match=r"takes float32\[3\] and returns float32\[2\]"):
+            estimate(lambda state: state[:2], jnp.ones(3), num_steps=40)
+
+
+def test_a_counter_that_begins_as_a_python_number_is_taken_as_before():
+    """Loops turn such a number into the dtype that the step returns."""
+    state = {"x": jnp.array([0.3]), "count": jnp.asarray(0)}
+
+    def step(state):
+        return {"x": 0.5 * state["x"], "count": (state["count"] + 1).astype("uint8")}
+
+    found = estimators.lyapunov_spectrum(step, state, num_steps=40)
+    assert jnp.isclose(found.value[0], jnp.log(0.5), rtol=1e-5)

@@ -6,6 +6,7 @@ anyway), and its commands are plain functions that tests call. Commands import w
 need when they run: `fracjax --help` does not wait for Brax.
 """
 
+import io
 import sys
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from fracjax.cli.diagnose import diagnose
 from fracjax.cli.info import info
 from fracjax.cli.report import report
 from fracjax.cli.reproduce import reproduce
+from fracjax.cli.runtime import WITHOUT_GREEK
 from fracjax.cli.scan import scan
 from fracjax.cli.train import train
 from fracjax.cli.watch import watch
@@ -59,6 +61,9 @@ def _root(
 
 def main() -> None:
     """Run the command line; bad input is one line on stderr and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without α shows ?, not a traceback
+            stream.reconfigure(errors=WITHOUT_GREEK)
     try:
         app()
     except KeyboardInterrupt:

@@ -35,13 +35,13 @@ from fracjax.cli.policies import (
 from fracjax.cli.runtime import (
     Report,
     bad_input_is_exit_code_2,
+    check_seed,
     configure_jax,
     parse_dtype,
     print_json,
     progress_bar,
     versions,
 )
-from fracjax.cli.tables import print_tables
 
 if TYPE_CHECKING:
     from fracjax.diagnosis import Diagnosis, Settings
@@ -191,6 +191,8 @@ def diagnose(
     if json:
         print_json(document)
     else:
+        from fracjax.cli.tables import print_tables
+
         print_tables(results)
         typer.echo(f"\nreport: {files[0]}")
 
@@ -203,6 +205,7 @@ def _discounts(gamma: tuple[float, ...]) -> tuple[float, ...]:
 
 def _check(request: _Request) -> None:
     """Refuse what cannot work before anything is imported, compiled or written."""
+    check_seed(request.seed)
     if not all(0 < gamma < 1 for gamma in request.gamma):
         msg = f"--gamma must lie inside (0, 1), but is {list(request.gamma)}."
         raise ValueError(msg)

@@ -3,12 +3,16 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from fracjax.learning.paths.callbacks import brax_callbacks
+from fracjax.learning.paths.recorders import Recorder, open_recorder
+from fracjax.learning.paths.store import DEFAULT_NAME
+from fracjax.learning.paths.writers import BlockWriter
+
 if TYPE_CHECKING:
-    from fracjax.learning.paths.recorders import Recorder
     from fracjax.rl.environment import Environment
+    from fracjax.rl.policies import Policy
     from fracjax.rl.training import TrainingProgress
     from fracjax.rl.training_settings import Settings
 
@@ -18,7 +22,7 @@ _METRIC = "episode_return"
 _KEY = "eval/episode_reward"
 
 
-class TrainingPath:
+class TrainingPath(BlockWriter):
     """Records `path.zarr` in the folder of a training run; use it in a `with` block.
 
     Snapshots lie where the run reports: parameters of the policy network, without the
@@ -59,19 +63,10 @@ class TrainingPath:
         self._progress: dict[int, Mapping[str, Any]] = {}
         self._on_progress: Callable[[int, Mapping[str, Any]], None] | None = None
 
-    def __enter__(self) -> "TrainingPath":
-        """Record in this block."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self, *, finished: bool = True) -> None:
         """Note how the training ended."""
         if self._recorder is not None:
-            self._recorder.close(finished=kind is None)
+            self._recorder.close(finished=finished)
 
     def on_params(self, steps: int, make_policy: Any, params: Any) -> None:
         """Take parameters, as `fracjax.rl.training.train` hands them out."""
@@ -90,11 +85,22 @@ class TrainingPath:
         else:
             self._on_progress(report.steps, numbers)
 
-    def _open(self, policy: Any) -> None:
-        from fracjax.learning.paths.callbacks import brax_callbacks
-        from fracjax.learning.paths.recorders import open_recorder
-        from fracjax.learning.paths.store import DEFAULT_NAME
+    def finish(self, policy: "Policy") -> None:
+        """Keep the last snapshot where it is missing: the run was killed before it was kept."""
+        if self._folder is None:
+            return
+        if self._recorder is None:  # nothing was left to train
+            if not (self._folder / DEFAULT_NAME).exists():
+                return
+            self._open(policy.params)
+        assert self._recorder is not None
+        training = policy.info.training
+        last = self._recorder.last_step
+        if last is None or last < training["steps"]:
+            numbers = {_METRIC: float("nan") if training["return"] is None else training["return"]}
+            self._recorder.record(training["steps"], policy.params, **numbers)
 
+    def _open(self, policy: Any) -> None:
         assert self._folder is not None
         self._recorder = open_recorder(
             self._folder / DEFAULT_NAME, policy, metrics=(_METRIC,), settings=self._settings

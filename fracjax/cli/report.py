@@ -144,7 +144,8 @@ def _read(folder: Path) -> "tuple[xarray.Dataset, ScanDescription]":
         found = _json(folder / _SCAN, "the description of a scan").get("request")
         if not isinstance(found, dict) or not all(map(_is_plain, found.values())):
             raise ValueError(refusal)
-        request = found
+        # The format of a film says nothing where there is none.
+        request = {n: v for n, v in found.items() if n != "film" or found.get("zoom")}
         if not (folder / _VALUES).exists():
             msg = f"{folder} holds no values yet: run `fracjax scan --resume {folder}`."
             raise ValueError(msg)

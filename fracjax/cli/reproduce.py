@@ -9,6 +9,7 @@ import typer
 from fracjax.cli.options import CompilationCacheOption
 from fracjax.cli.runtime import (
     bad_input_is_exit_code_2,
+    check_seed,
     configure_jax,
     print_json,
     progress_bar,
@@ -54,6 +55,7 @@ def reproduce(
     if quick and full:
         msg = "--quick and --full exclude each other."
         raise ValueError(msg)
+    check_seed(seed)
     configure_jax("float32", compilation_cache=compilation_cache)
     from fracjax.reproduce import experiments, run
     from fracjax.reproduce.rows import compared

@@ -1,13 +1,15 @@
 """What every command does first: JAX settings, progress on stderr, errors as one line."""
 
+import codecs
 import contextlib
 import functools
 import importlib.metadata
 import json
 import os
 import platform
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,9 +25,12 @@ from rich.progress import (
 )
 
 __all__ = [
+    "WITHOUT_GREEK",
     "Report",
     "bad_input_is_exit_code_2",
+    "check_seed",
     "configure_jax",
+    "naming_options",
     "parse_dtype",
     "print_json",
     "progress_bar",
@@ -33,10 +38,14 @@ __all__ = [
 ]
 
 _MOST_CHARACTERS = 1000
+_LARGEST_SEED = 2**32 - 1
 
 
 def bad_input_is_exit_code_2(command: Callable) -> Callable:
-    """Turn an error about the input, or a file, into one line on stderr and exit code 2."""
+    """Turn an error about the input, or a file, into one line on stderr and exit code 2.
+
+    Diverged training is exit code 1, Ctrl-C is 130.
+    """
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -48,6 +57,9 @@ def bad_input_is_exit_code_2(command: Callable) -> Callable:
         except FloatingPointError as error:  # training that diverged: not the input's fault
             typer.echo(f"fracjax: {_one_line(error)}", err=True)
             raise typer.Exit(1) from None
+        except KeyboardInterrupt:  # Typer would end without a word
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(130) from None
 
     return guarded
 
@@ -70,6 +82,47 @@ def parse_dtype(dtype: str) -> str:
         msg = f"--dtype must be float32 or float64, but is {dtype!r}."
         raise ValueError(msg)
     return dtype
+
+
+def check_seed(seed: int) -> None:
+    """Check a `--seed`: a key is made of 32 bits, more overflow or are another seed.
+
+    Raises:
+        ValueError: If it has more.
+    """
+    if not 0 <= seed <= _LARGEST_SEED:
+        msg = f"--seed must lie between 0 and {_LARGEST_SEED}, but is {seed}."
+        raise ValueError(msg)
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """Replace one character: a bound keeps its meaning, and a table its columns."""
+    assert isinstance(error, UnicodeEncodeError)
+    text, at = error.object, error.start
+    if text[at] != "≥":
+        return "-" if text[at] in "−–" else "?", at + 1
+    return ">=", at + 1 + text.startswith(" ", at + 1)
+
+
+WITHOUT_GREEK = "fracjax.ascii"
+codecs.register_error(WITHOUT_GREEK, _in_ascii)
+
+
+@contextlib.contextmanager
+def naming_options(options: Mapping[str, str]) -> Iterator[None]:
+    """Name options instead of the arguments of Python that they set, in a `ValueError`.
+
+    Args:
+        options: Option by argument; others are named as they are.
+    """
+    try:
+        yield
+    except ValueError as error:
+
+        def named(found: re.Match) -> str:
+            return options.get(found["name"], found[0])
+
+        raise ValueError(re.sub(r"(Argument )?`(?P<name>\w+)`", named, str(error))) from error
 
 
 def _cache_folder() -> Path:
@@ -142,21 +195,26 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Report]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[extra]}"),
     )
-    with Progress(*columns, console=console) as progress:
-        current: dict[str, Any] = {"stage": None, "task": None}
+    progress = Progress(*columns, console=console)
+    current: dict[str, Any] = {"stage": None, "task": None}
 
-        def finish() -> None:
-            if current["task"] is not None:
-                task = progress.tasks[progress.task_ids.index(current["task"])]
-                total = task.total or 1
-                progress.update(current["task"], total=total, completed=total)
+    def finish() -> None:
+        if current["task"] is not None:
+            task = progress.tasks[progress.task_ids.index(current["task"])]
+            total = task.total or 1
+            progress.update(current["task"], total=total, completed=total)
 
-        def report(stage: str, done: int, total: int, extra: str = "") -> None:
-            if stage != current["stage"]:
-                finish()
-                current["stage"] = stage
-                current["task"] = progress.add_task(stage, total=total or None, extra=extra)
-            progress.update(current["task"], completed=done, total=total or None, extra=extra)
+    def report(stage: str, done: int, total: int, extra: str = "") -> None:
+        progress.start()  # with the first stage: an error before it leaves no empty line
+        if stage != current["stage"]:
+            finish()
+            current["stage"] = stage
+            current["task"] = progress.add_task(stage, total=total or None, extra=extra)
+        progress.update(current["task"], completed=done, total=total or None, extra=extra)
 
+    try:
         yield report
         finish()
+    finally:
+        if current["task"] is not None:
+            progress.stop()

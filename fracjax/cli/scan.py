@@ -135,7 +135,10 @@ def scan(
     ] = None,
     memory: Annotated[
         str | None,
-        typer.Option(help="Bound on the memory for evaluating, such as 512MB or 4GiB."),
+        typer.Option(
+            help="Bound on the memory for evaluating, such as 512MB or 4GiB. A scan that goes on"
+            " keeps its chunk, and is refused where that needs more."
+        ),
     ] = None,
     coordinator: Annotated[
         str | None,
@@ -267,6 +270,8 @@ def _run(
         statistics=request.statistics,
         action_bounds=request.action_bounds,
     )
+    if processes.index() == 0:
+        request.check_folder(folder)  # before directions are computed
     request.check_files(folder)
     key = jax.random.key(request.seed)
     exponents = request.measure == "exponents"

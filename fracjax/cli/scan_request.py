@@ -250,7 +250,7 @@ class ScanRequest:
                 if fields[name] is not None:
                     fields[name] = tuple(fields[name])
             request = cls(**fields)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             msg = f"{folder} holds no scan to resume ({_FILE} is missing)."
             raise ValueError(msg) from None
         except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError):
@@ -259,8 +259,8 @@ class ScanRequest:
             raise ValueError(strange)
         return request
 
-    def write(self, folder: Path) -> None:
-        """Say what the folder is for; another scan's is left alone.
+    def check_folder(self, folder: Path) -> None:
+        """Refuse the folder of another scan, or of anything else.
 
         Raises:
             ValueError: If the folder holds something else.
@@ -277,12 +277,24 @@ class ScanRequest:
                 msg = f"{folder} holds another scan ({'; '.join(differing)}); choose another --out."
                 raise ValueError(msg)
             return
-        beside = path.with_suffix(".partial")  # may be there, of a process that was killed
+        beside = _beside(path)
         if folder.exists() and (
             not folder.is_dir() or any(entry.name != beside.name for entry in folder.iterdir())
         ):
             msg = f"{folder} holds something that is no scan; choose another --out."
             raise ValueError(msg)
+
+    def write(self, folder: Path) -> None:
+        """Say what the folder is for; another scan's is left alone.
+
+        Raises:
+            ValueError: If the folder holds something else.
+        """
+        self.check_folder(folder)
+        path = folder / _FILE
+        if path.exists():
+            return
+        beside = _beside(path)
         folder.mkdir(parents=True, exist_ok=True)
         document = {"format": _FORMAT, "request": self.document()}
         try:
@@ -290,6 +302,11 @@ class ScanRequest:
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    """Where a request is written first; may be there, of a process that was killed."""
+    return path.with_suffix(".partial")
 
 
 def _fits(value: Any, kind: Any) -> bool:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from fracjax.diagnosis.shown_numbers import bound, cap_of, is_at_least, predicts_smooth
+
 if TYPE_CHECKING:
     from fracjax.reproduce.rows import Row
 
 __all__ = ["VERDICT_COLORS", "print_rows", "print_tables"]
 
-_CAP = 2.0
 _WIDE = 110
 VERDICT_COLORS = {
     "smooth": "green",
@@ -21,17 +22,17 @@ VERDICT_COLORS = {
 }
 
 
-def _text(estimate: dict[str, Any]) -> str:
+def _text(estimate: dict[str, Any], *, cap: float | None = None) -> str:
     if None in (estimate["value"], estimate["low"], estimate["high"]):
         return estimate.get("status", "–")
+    if cap is not None and is_at_least(estimate["low"], cap):
+        return bound(cap)
     return f"{estimate['value']:.3g} [{estimate['low']:.3g}, {estimate['high']:.3g}]"
 
 
 def _prediction(predicted: dict[str, Any]) -> str:
     """A prediction, or that nothing rough is predicted."""
-    if predicted["low"] is not None and predicted["low"] >= _CAP:
-        return "smooth"
-    return _text(predicted)
+    return "smooth" if predicts_smooth(predicted) else _text(predicted)
 
 
 def _agreement(finding: dict[str, Any]) -> str:
@@ -56,8 +57,8 @@ def print_tables(results: list[dict[str, Any]]) -> None:
             table.add_row(
                 f"{finding['discount']:g}",
                 f"[{VERDICT_COLORS[verdict]}]{verdict}[/]",
-                _text(finding["holder"]),
-                _text(finding["paper"]),
+                _text(finding["holder"], cap=cap_of(finding["holder"])),
+                _text(finding["paper"], cap=1.0),
                 _prediction(finding["predicted"]["mean"]),
             )
         console.print(table)

@@ -13,17 +13,32 @@ from fracjax.cli.options import (
     JsonOption,
     StepsOption,
 )
-from fracjax.cli.recorded_paths import TrainingPath
 from fracjax.cli.runtime import (
     bad_input_is_exit_code_2,
+    check_seed,
     configure_jax,
+    naming_options,
     print_json,
     progress_bar,
     versions,
 )
-from fracjax.cli.watched_runs import check_folder, live_watch, note_progress, write_page
+from fracjax.cli.watched_runs import (
+    OPTIONS,
+    check_folder,
+    live_watch,
+    note_progress,
+    write_page,
+)
 
 __all__ = ["train"]
+
+_OPTIONS = {
+    "num_envs": "--envs",
+    "episode_length": "--episode-length",
+    "hidden": "--hidden",
+    "activation": "--activation",
+    "path_every": "--path-every",
+}
 
 
 @bad_input_is_exit_code_2
@@ -86,6 +101,7 @@ def train(
     """
     target = out or Path(f"{environment}.msgpack")
     widths = None if hidden is None else _widths(hidden)
+    check_seed(seed)
     _check_target(target, overwrite=overwrite)
     if path is None and (resume or watch is not None):
         msg = "--resume and --watch need --path, the folder of the run."
@@ -96,12 +112,14 @@ def train(
     if path is not None:
         check_folder(path, algo, resume=resume)
     configure_jax("float32" if watch is None else "float64", compilation_cache=compilation_cache)
+    from fracjax.cli.recorded_paths import TrainingPath
     from fracjax.rl import envs as registry
     from fracjax.rl import training
     from fracjax.rl.checkpoints import save_policy
 
-    env = registry.make(environment, backend=backend, dtype="float32")
-    settings = training.default_settings(environment, algo)
+    with naming_options(OPTIONS):
+        env = registry.make(environment, backend=backend, dtype="float32")
+        settings = training.default_settings(environment, algo)
     asked: dict[str, Any] = {
         "num_timesteps": steps,
         "num_envs": envs,
@@ -116,7 +134,8 @@ def train(
     if quick:
         settings = dataclasses.replace(settings, num_timesteps=max(1, settings.num_timesteps // 10))
 
-    training.check_settings(settings, path_every=path_every)
+    with naming_options({**OPTIONS, **_OPTIONS}):
+        training.check_settings(settings, path_every=path_every)
     watching = look = None
     if watch is not None and path is not None:
         run = path
@@ -162,6 +181,7 @@ def train(
             resume=resume,
             on_params=keep,
         )
+        recorded.finish(policy)
     save_policy(policy, target)
     watched = None
     if watching is not None and path is not None:

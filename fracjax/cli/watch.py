@@ -14,9 +14,17 @@ from fracjax.cli.options import (
     JsonOption,
     StepsOption,
 )
-from fracjax.cli.runtime import bad_input_is_exit_code_2, configure_jax, print_json, versions
+from fracjax.cli.runtime import (
+    bad_input_is_exit_code_2,
+    check_seed,
+    configure_jax,
+    naming_options,
+    print_json,
+    versions,
+)
 from fracjax.cli.watch_back import read_run
 from fracjax.cli.watched_runs import (
+    OPTIONS,
     check_folder,
     live_watch,
     note_progress,
@@ -77,7 +85,10 @@ def watch(
     follow: Annotated[
         bool, typer.Option(help="Follow a run that another process is writing.")
     ] = True,
-    member: Annotated[int, typer.Option(help="Which of several seeds recorded in one path.")] = 0,
+    member: Annotated[
+        int | None,
+        typer.Option(help="Which of several seeds recorded in one path. Default: the first."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run. Default: ENV-run.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of training, states and lines.")] = 0,
     quick: Annotated[bool, typer.Option(help="A tenth of the steps: a first look.")] = False,
@@ -99,6 +110,7 @@ def watch(
     """
     budget = (0.5 if quick else 0.1) if budget is None else budget
     _check(budget, size, every, discount, horizon)
+    check_seed(seed)
     from fracjax.rl import envs
 
     known = {entry.name for entry in envs.entries()}
@@ -110,23 +122,28 @@ def watch(
         if not folder.is_dir():
             msg = f"{target} is neither an environment nor a folder: see `fracjax info envs`."
             raise ValueError(msg)
-        document = read_run(
-            folder,
-            size="small" if quick else size,
-            follow=follow,
-            discount=discount,
-            horizon=horizon,
-            budget=budget,
-            seed=seed,
-            member=member,
-            compilation_cache=compilation_cache,
-        )
+        with naming_options({"member": "--member"}):
+            document = read_run(
+                folder,
+                size="small" if quick else size,
+                follow=follow,
+                discount=discount,
+                horizon=horizon,
+                budget=budget,
+                seed=seed,
+                member=member or 0,
+                compilation_cache=compilation_cache,
+            )
     else:
+        if member is not None:
+            msg = "--member goes with a run that holds several seeds, not with an environment."
+            raise ValueError(msg)
         configure_jax("float64", compilation_cache=compilation_cache)
-        environment = envs.make(target, backend=backend, dtype="float32")
         from fracjax.rl.training import check_settings, default_settings
 
-        settings = default_settings(target, algo)
+        with naming_options(OPTIONS):
+            environment = envs.make(target, backend=backend, dtype="float32")
+            settings = default_settings(target, algo)
         if quick:
             fewest = 2 * (settings.steps_before_updates + settings.steps_per_update)
             few = max(settings.num_timesteps // 10, fewest)
@@ -134,7 +151,8 @@ def watch(
         asked: dict[str, Any] = {"num_timesteps": steps, "discount": discount}
         changes = {name: value for name, value in asked.items() if value is not None}
         settings = dataclasses.replace(settings, **changes)
-        check_settings(settings)
+        with naming_options(OPTIONS):
+            check_settings(settings)
         document = _train(
             environment,
             settings,
@@ -170,6 +188,8 @@ def _train(
     from fracjax.rl import training
 
     check_folder(folder, algorithm, resume=resume)
+    if resume:
+        _check_resumable(folder)
     updates = max(1, (every or settings.num_timesteps // _LOOKS) // settings.steps_per_update)
     progress: dict[str, Any] = {"line": "compiling", "return": None}
     recorded = TrainingPath(
@@ -222,6 +242,7 @@ def _train(
                 path_every=updates,
                 resume=resume,
             )
+            recorded.finish(policy)
         except BaseException:
             watching.note("interrupted")
             raise
@@ -229,6 +250,16 @@ def _train(
         watching.note("finished", step=policy.info.training["steps"])
         files = write_page(watching, folder, state="finished")
     return summary_document(watching, folder, files, "finished", summary)
+
+
+def _check_resumable(folder: Path) -> None:
+    """Refuse to go on where nothing has begun: a folder misspelt would be trained from scratch."""
+    from fracjax.diagnosis.watching import read_configuration
+    from fracjax.rl.snapshots import has_begun
+
+    if not (has_begun(folder) or read_configuration(folder)):
+        msg = f"{folder} holds no run to resume; leave --resume out to begin one."
+        raise ValueError(msg)
 
 
 def _print(document: Mapping[str, Any]) -> None:

@@ -12,6 +12,14 @@ from rich.text import Text
 
 from fracjax.cli.sparklines import sparkline
 from fracjax.cli.tables import VERDICT_COLORS
+from fracjax.diagnosis import Prediction
+from fracjax.diagnosis.shown_numbers import (
+    CAP,
+    bound,
+    interval_digits,
+    is_at_least,
+    predicts_smooth,
+)
 from fracjax.diagnosis.watching import Number, Record, advise, messages
 
 __all__ = ["Below", "Show", "live_view", "view"]
@@ -53,7 +61,7 @@ def view(
         lines.append(("λ nats/step", rates, _number(last.rate)))
     for index, found in enumerate(last.by_discount):
         alphas = [record.by_discount[index].holder.value for record in records]
-        lines.append((f"α, γ = {found.discount:g}", alphas, _number(found.holder)))
+        lines.append((f"α, γ = {found.discount:g}", alphas, _number(found.holder, cap=CAP)))
     sparks = Table.grid(padding=(0, 2))
     for name, values, text in lines:
         sparks.add_row(name, Text(sparkline(values), style="cyan"), text)
@@ -81,24 +89,32 @@ def _table(records: Sequence[Record]) -> Table:
     for record in records:
         cells = [f"{record.step:,}", _number(record.value), _number(record.rate)]
         for found in record.by_discount:
-            law = found.predicted.get("mean")
             color = VERDICT_COLORS[found.verdict]
             cells += [
                 f"[{color}]{found.verdict}[/]",
-                _number(found.holder),
-                "–" if law is None else f"{law.value:.2f}",
+                _number(found.holder, cap=CAP),
+                _prediction(found.predicted.get("mean")),
             ]
         cells.append("–" if record.cost is None else f"{100 * record.cost.share:.1f} %")
         table.add_row(*cells)
     return table
 
 
-def _number(number: Number) -> str:
+def _prediction(law: Prediction | None) -> str:
+    if law is None:
+        return "–"
+    return "smooth" if predicts_smooth(law._asdict()) else f"{law.value:.2f}"
+
+
+def _number(number: Number, *, cap: float | None = None) -> str:
     if not number.ok:
         return number.status.replace("_", " ")
     if not math.isfinite(number.low):
         return f"{number.value:.3g}"
-    return f"{number.value:.3g} ±{(number.high - number.low) / 2:.2g}"
+    if cap is not None and is_at_least(number.low, cap):
+        return bound(cap)
+    digits = interval_digits(number.value, number.low, number.high)
+    return f"{number.value:.{digits}g} ±{(number.high - number.low) / 2:.2g}"
 
 
 @contextlib.contextmanager
@@ -139,7 +155,7 @@ def live_view(*, maximize: bool = True, below: Below | None = None) -> Iterator[
 
 def _line(record: Record) -> str:
     found = ", ".join(
-        f"γ = {found.discount:g}: {found.verdict}, α {_number(found.holder)}"
+        f"γ = {found.discount:g}: {found.verdict}, α {_number(found.holder, cap=CAP)}"
         for found in record.by_discount
     )
     share = "" if record.cost is None else f", share {100 * record.cost.share:.1f} %"

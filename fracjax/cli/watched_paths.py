@@ -74,7 +74,7 @@ class FollowedPath:
             return
         now = (len(self.view.path), self._state)
         if now != self._written:
-            title = f"path of {self.folder.name}"
+            title = f"path of {self._name()}"
             self.files = write_path(self.folder, self.view, title=title, state=self._state)
             self._written = now
 
@@ -94,6 +94,13 @@ class FollowedPath:
 
         assert self.view is not None
         return {"store": str(self.store), "state": self._state, **summarise_path(self.view)}
+
+    def _name(self) -> str:
+        """Name of the run: of the folder around a path that has no name of its own."""
+        from fracjax.learning.paths.store import DEFAULT_NAME
+
+        folder = self.folder.resolve()
+        return folder.parent.name if folder.name == DEFAULT_NAME else folder.name
 
     def _line(self) -> str:
         assert self.path is not None

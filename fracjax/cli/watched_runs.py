@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fracjax.rl.training_settings import Settings
 
 __all__ = [
+    "OPTIONS",
     "check_folder",
     "live_watch",
     "make_watch",
@@ -19,6 +20,15 @@ __all__ = [
     "summary_document",
     "write_page",
 ]
+
+OPTIONS = {
+    "algorithm": "--algo",
+    "backend": "--backend",
+    "num_timesteps": "--steps",
+    "discount": "--discount",
+    "min_replay_size": "The replay buffer's smallest size",
+}
+"""What the commands that train call the arguments of a training."""
 
 
 def live_watch(

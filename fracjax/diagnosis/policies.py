@@ -1,6 +1,6 @@
 """Pose the diagnosis of a policy in an environment."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 from jaxtyping import Array, Float
@@ -9,11 +9,12 @@ from fracjax import tree
 from fracjax._types import Key, Objective, PyTree
 from fracjax.diagnosis.findings import Problem
 from fracjax.rl.environment import Environment
+from fracjax.rl.loop_checks import check_loop
 from fracjax.rl.policies import Policy
 from fracjax.rl.rollouts import (
-    Tracked,
     discounted_returns,
     initial_states,
+    lift_tracked,
     track,
     tracked_loop,
 )
@@ -48,7 +49,12 @@ def problem_of_policy(
             at all parameters; the exponents are of the deterministic one.
         reference: The same environment and policy in float64, for the noise floor of a
             deterministic policy.
+
+    Raises:
+        ValueError: If policy and environment do not fit each other, or a size that the
+            environment states is not that of its arrays.
     """
+    check_loop(environment, policy, policy.params)
     states = initial_states(environment, key, num_states)
 
     def objective(environment: Environment, starts: PyTree) -> Objective:
@@ -76,17 +82,9 @@ def problem_of_policy(
         dt=environment.dt,
         horizon=horizon,
         coordinates=lambda tracked: environment.coordinates(tracked.state),
-        lift=_lift(environment),
+        lift=lift_tracked(environment),
         alive=lambda tracked: tracked.alive,
         observable=lambda tracked: tracked.reward,
         reference=precise,
         step_at=lambda params: tracked_loop(environment, policy, params),
     )
-
-
-def _lift(environment: Environment) -> Callable[[Array, Tracked], Tracked] | None:
-    """Lift coordinates to tracked states, where the environment can lift them."""
-    make = environment.from_coordinates
-    if make is None:
-        return None
-    return lambda vector, tracked: tracked._replace(state=make(vector, tracked.state))

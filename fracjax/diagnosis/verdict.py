@@ -9,6 +9,7 @@ import numpy as np
 from fracjax._types import Estimate, Status
 from fracjax.diagnosis.findings import Chaos, Prediction, Verdict
 from fracjax.diagnosis.outputs import one_output
+from fracjax.diagnosis.shown_numbers import CAP, is_at_least
 from fracjax.estimators.chaos.ensembles import second_moment_exponent, worst_finite_time_exponent
 from fracjax.estimators.roughness.jumps import Jumps
 
@@ -108,7 +109,7 @@ def judge(
             return Verdict.DISCONTINUOUS, share
         if float(rest.high) < 1:
             return Verdict.FRACTAL, f"{share}; without them the exponent is still {rest}"
-        return Verdict.DISCONTINUOUS, f"{share}; without them the exponent is {rest}"
+        return Verdict.DISCONTINUOUS, f"{share}; without them the exponent is {_said(rest)}"
     if status != Status.OK:
         reasons = {
             Status.DIVERGED: "no line has finite returns",
@@ -130,8 +131,16 @@ def judge(
                 "smooth at the measured scales, but the horizon is too short: e^{-λT} reaches"
                 f" them, and λ predicts {prediction.value:.2f}"
             )
+        if _said(measured) != str(measured):
+            return Verdict.SMOOTH, f"the exponent is {_said(measured)}, above 1{where}"
         return Verdict.SMOOTH, f"the exponent {measured} is above 1{where}"
     return Verdict.UNDECIDED, f"the exponent's interval {measured} straddles 1{where}"
+
+
+def _said(exponent: Estimate) -> str:
+    """Say an exponent, or that its estimator saw no more."""
+    cap = float(exponent.details.get("order", CAP))
+    return f"at least {cap:g}" if is_at_least(float(exponent.low), cap) else str(exponent)
 
 
 def _cliffs(jumps: Jumps) -> str:

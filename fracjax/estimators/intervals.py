@@ -1,11 +1,17 @@
 """Means with standard errors and Student intervals, from few and possibly failed blocks."""
 
+import types
+from collections.abc import Mapping
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 from scipy.special import stdtrit
 
-__all__ = ["masked_mean", "student_quantile", "welch_statistic"]
+from fracjax._types import Estimate, Status
+
+__all__ = ["masked_mean", "student_mean", "student_quantile", "welch_statistic"]
 
 
 def student_quantile(degrees: int | Int[Array, "*n"], largest: int) -> Float[Array, "*n"]:
@@ -33,6 +39,21 @@ def masked_mean(
     squares = jnp.sum(jnp.where(keep, (values - mean) ** 2, 0), axis=0)
     error = jnp.sqrt(squares / (count * jnp.maximum(count - 1, 1)))
     return mean, jnp.where(count > 1, error, jnp.nan), count
+
+
+def student_mean(
+    values: Float[Array, "n ..."],
+    keep: Bool[Array, "n ..."],
+    details: Mapping[str, Any] = types.MappingProxyType({}),
+) -> Estimate:
+    """Average the kept values with Student's interval; TOO_FEW_POINTS where there are not two.
+
+    Along the leading axis, see `masked_mean`.
+    """
+    value, stderr, count = masked_mean(values, keep)
+    margin = student_quantile(count - 1, len(values)).astype(value.dtype) * stderr
+    status = jnp.where(count < 2, Status.TOO_FEW_POINTS, Status.OK)
+    return Estimate(value, stderr, value - margin, value + margin, status, dict(details))
 
 
 def welch_statistic(blocks: Float[Array, "blocks ..."]) -> Float[Array, "..."]:

@@ -14,7 +14,13 @@ from fracjax.evaluation import map_points
 from fracjax.reproduce.association import Association, associate
 from fracjax.rl.environment import Environment
 from fracjax.rl.networks import PolicyNetwork
-from fracjax.rl.rollouts import discounted_returns, initial_states, track, tracked_loop
+from fracjax.rl.rollouts import (
+    discounted_returns,
+    initial_states,
+    lift_tracked,
+    track,
+    tracked_loop,
+)
 from fracjax.rl.trained_seeds import TrainedSeeds
 
 __all__ = [
@@ -195,7 +201,6 @@ def _problem(
 ) -> Problem:
     starts = jax.tree.map(lambda leaf: leaf[:num_return_states], states)
     returns = discounted_returns(environment, actor, horizon=horizon, discounts=discounts)
-    make = environment.from_coordinates
 
     def objective(params: PyTree, key: Key) -> Float[Array, " discounts"]:
         return returns(params, starts, key)
@@ -209,9 +214,7 @@ def _problem(
         dt=environment.dt,
         horizon=horizon,
         coordinates=lambda tracked: environment.coordinates(tracked.state),
-        lift=None
-        if make is None
-        else lambda vector, tracked: tracked._replace(state=make(vector, tracked.state)),
+        lift=lift_tracked(environment),
         alive=lambda tracked: tracked.alive,
         step_at=lambda params: tracked_loop(environment, actor, params),
     )

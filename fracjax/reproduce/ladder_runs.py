@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from fracjax import tree
 from fracjax._types import Key
 from fracjax.learning.path_trimming.transformation import pptb
 from fracjax.learning.policy_paths.analysis import PolicyPath, policy_path
@@ -105,8 +106,7 @@ def _transformation(sizes: _Sizes) -> Callable[[Any], optax.GradientTransformati
         # One program for all settings: the run without is the same one with its updates kept.
         def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
             trimmed, state = inner.update(updates, state, params)
-            kept = jax.tree.map(lambda new, old: jnp.where(on, new, old), trimmed, updates)
-            return kept, state
+            return tree.select(on, trimmed, updates), state
 
         return optax.GradientTransformation(inner.init, update)
 

@@ -7,7 +7,12 @@ from typing import Any
 
 from fracjax.reproduce.rows import Row, agreement_bound, compared, with_error
 
-__all__ = ["render"]
+__all__ = ["heading", "render"]
+
+
+def heading(name: str) -> str:
+    """Begin a page, as no other page does."""
+    return f"# {_cell(name)}: "
 
 
 def render(
@@ -27,7 +32,7 @@ def render(
     tested = [row for rows in parts.values() for row in compared(rows)]
     agreeing = sum(row.agrees for row in tested)
     lines = [
-        f"# {_cell(settings['experiment'])}: {_cell(description)}",
+        f"{heading(settings['experiment'])}{_cell(description)}",
         "",
         f"{agreeing} of {len(tested)} compared numbers agree with their references within four"
         " joint standard errors" + _of_few_samples(tested) + ".",

@@ -50,10 +50,13 @@ def run(
         on_part: Called with the part's name, how many are done and how many there are.
 
     Raises:
-        ValueError: If the folder holds rows of other settings.
+        ValueError: If the folder holds rows of other settings or a README.md of another's,
+            or cannot be written to.
     """
     identity = {"experiment": experiment.name, "seed": seed, "size": size, **(settings or {})}
     kept = _Kept() if folder is None else _load(folder, identity)
+    if folder is not None:
+        _claim(folder, experiment.name)
     rows: list[Row] = []
     for number, (name, part) in enumerate(experiment.parts.items()):
         if on_part is not None:
@@ -133,6 +136,19 @@ def _load(folder: Path, identity: dict[str, Any]) -> _Kept:
         msg = f"{path} holds rows of other settings ({changes}); choose another folder."
         raise ValueError(msg)
     return kept
+
+
+def _claim(folder: Path, name: str) -> None:
+    """Refuse a folder that rows cannot be kept in, before the work that they cost."""
+    from fracjax.reports.files import make_folder  # brings Matplotlib
+
+    page = folder / _PAGE
+    if os.path.lexists(page) and not os.path.lexists(folder / _FILE):
+        start = pages.heading(name).encode()
+        if not page.is_file() or not safe_files.read_bytes(page).startswith(start):
+            msg = f"{page} is no page of {name}; choose another folder."
+            raise ValueError(msg)
+    make_folder(folder)
 
 
 def _row(entries: dict[str, Any]) -> Row:

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from fracjax import tree
 from fracjax._types import Key, PyTree
 from fracjax.rl.environment import Environment
 from fracjax.rl.networks import ACTIVATIONS, Normalizer, PolicyNetwork
@@ -150,10 +151,8 @@ class Adapted:
         following = _Episode(moved.state, episode.time + 1)
         done = moved.done | ~finite | (following.time >= self._length)
         fresh = self.reset(key, params)
-        observation, following = jax.tree.map(
-            lambda new, old: jnp.where(done, new, old),
-            fresh,
-            (self._environment.observe(moved.state), following),
+        observation, following = tree.select(
+            done, fresh, (self._environment.observe(moved.state), following)
         )
         return observation, following, jnp.where(finite, moved.reward, 0.0), done, {}
 

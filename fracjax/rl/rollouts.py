@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float
 
 from fracjax._types import Key, Objective, PyTree, StepFunction
 from fracjax.rl.environment import Environment
+from fracjax.rl.loop_checks import check_action
 
 __all__ = [
     "Actor",
@@ -30,6 +31,7 @@ __all__ = [
     "discounted_returns",
     "expected_return",
     "initial_states",
+    "lift_tracked",
     "reward_sequences",
     "track",
     "tracked_loop",
@@ -70,6 +72,19 @@ def track(state: PyTree) -> Tracked:
     return Tracked(state, jnp.zeros((), jnp.result_type(*floating)), jnp.ones((), bool))
 
 
+def lift_tracked(
+    environment: Environment,
+) -> Callable[[Float[Array, " coordinates"], Tracked], Tracked] | None:
+    """Make `(coordinates, tracked) -> tracked`, or None where the environment cannot lift them.
+
+    The tracked state with the given coordinates; reward and termination stay.
+    """
+    make = environment.from_coordinates
+    if make is None:
+        return None
+    return lambda vector, tracked: tracked._replace(state=make(vector, tracked.state))
+
+
 def closed_loop(environment: Environment, policy: Actor, params: PyTree) -> StepFunction:
     """Make the step `state -> state` of an environment under the deterministic policy.
 
@@ -91,6 +106,7 @@ def closed_loop(environment: Environment, policy: Actor, params: PyTree) -> Step
 
     def step(state: PyTree) -> PyTree:
         action = policy.act(params, environment.observe(state))
+        check_action(environment, action)
         return environment.step(state, action).state
 
     return step
@@ -263,6 +279,7 @@ def _advance(
 ) -> Tracked:
     """Take one step of an episode: the only place where rewards are masked."""
     action = policy.act(params, environment.observe(tracked.state), key)
+    check_action(environment, action)
     transition = environment.step(tracked.state, action)
     reward = jnp.where(tracked.alive, transition.reward, 0).astype(tracked.reward.dtype)
     return Tracked(transition.state, reward, tracked.alive & ~transition.done)

@@ -1,9 +1,12 @@
 """The command line as a user meets it: outputs, exit codes, and what is left on disk."""
 
 import json
+import os
 import pickle
 import re
 import shutil
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -13,6 +16,7 @@ from rich.text import Text
 from typer.testing import CliRunner
 
 from fracjax.cli import app
+from fracjax.cli.runtime import WITHOUT_GREEK, bad_input_is_exit_code_2
 from fracjax.rl import initialize
 from fracjax.rl.checkpoints import save_policy
 
@@ -147,6 +151,19 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, arguments, words
     assert not out.exists()
 
 
+@pytest.mark.parametrize("command", ["diagnose", "train", "watch", "reproduce"])
+@pytest.mark.parametrize("seed", [-1, 2**32, 10**20])
+def test_a_seed_that_no_key_holds_is_one_line(tmp_path, monkeypatch, command, seed):
+    monkeypatch.chdir(tmp_path)
+    name = "references" if command == "reproduce" else "pendulum"
+    result = run(command, name, "--seed", seed)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        f"fracjax: error: --seed must lie between 0 and 4294967295, but is {seed}."
+    ]
+    assert not list(tmp_path.iterdir())
+
+
 def test_usage_errors_exit_with_2_as_well():
     assert run("diagnose", "--horizon", "many").exit_code == 2
     assert run("paint").exit_code == 2
@@ -196,13 +213,18 @@ def test_info(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["pendulum", "--algo", "alphazero"], ["ppo"]),
+        (["pendulum", "--algo", "alphazero"], ["error: --algo must be one of", "ppo"]),
         (["pendulum", "--hidden", "wide"], ["--hidden"]),
         (["nowhere"], ["environment"]),
         (["pendulum", "--out", "policy.txt"], [".msgpack or .npz"]),
         (["pendulum", "--out", "no-such-folder/p.npz"], ["folder"]),
-        (["pendulum", "--activation", "sine"], ["activation"]),
-        (["pendulum", "--discount", "2"], ["discount"]),
+        (["pendulum", "--activation", "sine"], ["error: --activation must be one of", "'sine'"]),
+        (["pendulum", "--discount", "2"], ["error: --discount must lie in [0, 1), but is 2.0."]),
+        (["pendulum", "--steps", "0"], ["error: --steps must be positive, but is 0."]),
+        (["pendulum", "--envs", "3"], ["error: --envs must divide 2048, but is 3."]),
+        (["pendulum", "--episode-length", "0"], ["error: --episode-length must be positive"]),
+        (["pendulum", "--path-every", "0"], ["error: --path-every must be positive"]),
+        (["pendulum", "--backend", "spring"], ["error: --backend of `pendulum`"]),
     ],
 )
 def test_bad_training_input_costs_no_training(tmp_path, monkeypatch, arguments, words):
@@ -218,6 +240,37 @@ def test_an_existing_policy_file_is_kept(tmp_path):
     target.write_text("mine")
     assert run("train", "pendulum", "--out", target).exit_code == 2
     assert target.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["diagnose", "--help"], "H?lder estimate"), (["info", "envs"], "acrobot")],
+)
+def test_a_terminal_without_greek_letters_is_no_error(arguments, words):
+    program = "from fracjax.cli import main; main()"
+    found = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "200"},
+        capture_output=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    assert words in found.stdout.decode("ascii")
+
+
+def test_a_bound_keeps_its_meaning_and_its_width_without_its_sign():
+    assert "α ≥ 2 −1 ≥".encode("ascii", WITHOUT_GREEK) == b"? >=2 -1 >="
+
+
+def test_control_c_is_one_line_and_exit_code_130(capsys):
+    @bad_input_is_exit_code_2
+    def command():
+        raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit) as ended:
+        command()
+    assert ended.value.exit_code == 130
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_version():

@@ -79,6 +79,16 @@ def test_the_command_asks_for_the_same(copied):
     assert given["gamma"] == asked["gamma"]
 
 
+@pytest.mark.parametrize("zoom", [None, 3])
+def test_a_film_is_named_where_there_is_one(copied, zoom):
+    folder, _ = copied
+    asked = {**REQUEST, "zoom": zoom, "film": "gif"}
+    (folder / "scan.json").write_text(json.dumps({"format": 1, "request": asked}))
+    summary = json.loads(run(folder, "--json").stdout)
+    page = (folder / "report.html").read_text()
+    assert ("--film gif" in summary["command"]) == ("film" in page) == (zoom is not None)
+
+
 def test_a_page_and_a_summary(copied):
     folder, data = copied
     result = run(folder, "--json")

@@ -227,6 +227,7 @@ def test_memory_sizes(text, size):
         ((), "either an environment or --resume"),
         (("pendulum", "--resume", "x"), "either an environment or --resume"),
         (("--resume", "nowhere"), "no scan to resume"),
+        (("--resume", Path(__file__)), "no scan to resume"),
         (("pendulum", "--grid", "3by3"), "--grid"),
         (("pendulum", "--grid", "2x2x2x2x2x2x2"), "at most 6 directions"),
         (("pendulum", "--plane", "path"), "path:FILE"),
@@ -240,6 +241,10 @@ def test_memory_sizes(text, size):
         (("pendulum", "--memory", "much"), "--memory"),
         (("pendulum", "--process", "1"), "need --coordinator"),
         (("pendulum", "--coordinator", "here"), "needs --num-processes"),
+        (
+            ("pendulum", "--coordinator", "127.0.0.1:9", "--num-processes", 0, "--process", 0),
+            "--num-processes must be positive",
+        ),
         (("pendulum", "--seed", "-1"), "--seed"),
         (("pendulum", "--zoom", "3", "--adaptive", "100"), "not both"),
         (("pendulum", "--zoom", "3", "--grid", "33x65"), "as many points along both"),
@@ -267,8 +272,17 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, arguments, words
     result = run(*arguments, *extra)
     assert result.exit_code == 2
     assert words in result.stderr
-    assert result.stderr.strip().count("\n") == 0
+    assert len(result.stderr.splitlines()) == 1, result.stderr  # and no line of progress
     assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["scan.json", "else.txt"])
+def test_the_folder_of_something_else_is_refused_before_a_line_of_progress(tmp_path, name):
+    (tmp_path / name).write_text('{"format": 2, "request": {}}')
+    result = run("pendulum", "--grid", "3", "--horizon", "20", "--out", tmp_path)
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert result.stderr.startswith("fracjax: error: ")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """`fracjax watch` as a user meets it: what is refused, what is drawn, what a kill leaves."""
 
+import dataclasses
+import io
 import json
 import os
 import re
@@ -11,14 +13,17 @@ import time
 
 import jax
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
-from watched_runs import COST, FRACTAL, JUMPY, SILENT, SMOOTH, UNDECIDED, record
+from watched_runs import COST, FRACTAL, JUMPY, SILENT, SMOOTH, UNDECIDED, finding, record
 
 from fracjax.cli import app
 from fracjax.cli.sparklines import sparkline
+from fracjax.cli.watch_view import view
+from fracjax.diagnosis import Prediction
 from fracjax.diagnosis.watching import Journal, read_records, read_state
 from fracjax.plotting.watching import watch_figure
-from fracjax.reports.watching import write_watch
+from fracjax.reports.watching import render_watch, write_watch
 from fracjax.rl import gallery
 from fracjax.rl.checkpoints import save_policy
 
@@ -62,11 +67,15 @@ def own_loop(tmp_path):
         (["pendulum", "--every", 0], "--every"),
         (["pendulum", "--horizon", 3], "--horizon"),
         (["pendulum", "--size", "huge"], "--size"),
-        (["pendulum", "--algo", "ddpg"], "algorithm"),
+        (["pendulum", "--algo", "ddpg"], "error: --algo must be one of"),
         (["pendulum", "--algo", "sac", "--resume"], "--resume needs ppo"),
-        (["pendulum", "--algo", "sac", "--steps", 100], "`min_replay_size`"),
-        (["pendulum", "--steps", 0], "`num_timesteps`"),
-        (["pendulum", "--backend", "spring"], "backend"),
+        (["pendulum", "--resume", "--out", "nope"], "nope holds no run to resume"),
+        (["pendulum", "--resume", "--out", "empty"], "empty holds no run to resume"),
+        (["pendulum", "--member", 0], "--member goes with a run"),
+        (["pendulum", "--algo", "sac", "--steps", 100], "smallest size must lie between"),
+        (["pendulum", "--algo", "sac", "--steps", 100], "and --steps, but they"),
+        (["pendulum", "--steps", 0], "error: --steps must be positive, but is 0."),
+        (["pendulum", "--backend", "spring"], "error: --backend of `pendulum` must be one of"),
         (["pendulum", "--out", "old"], "--resume"),
         (["pendulum", "--out", "file"], "is a file"),
         (["old", "--out", "elsewhere"], "--out and --resume"),
@@ -120,6 +129,31 @@ def test_the_page_of_a_running_run_loads_itself_again_and_an_empty_one_renders(t
     assert "a &lt;b&gt;" in page
     write_watch(tmp_path, [], state="unknown", **options)
     assert "No record yet" in (tmp_path / "watch.html").read_text()
+
+
+def test_returns_are_shown_to_the_digits_of_their_interval_and_caps_as_bounds():
+    at_cap = finding(2.0, half=1e-4)
+    at_cap = dataclasses.replace(at_cap, predicted={"mean": Prediction(2.0, 2.0, 2.0)})
+    found = record(0, at_cap, finding(1.9, half=0.05), value=-399.48, half=0.5)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(view([found], "line"))
+    text = console.export_text()
+    row = next(line for line in text.splitlines() if line.split()[:1] == ["0"])
+    numbers = ["0", "-399.48 ±0.5", "-0.1 ±0.0005"]
+    shown = ["smooth", "≥ 2", "smooth", "smooth", "1.9 ±0.05", "2.00", "–"]
+    assert re.findall(r"\S+(?: [±\d]\S*)?", row) == [*numbers, *shown]
+    page = render_watch([found], b"", title="run", configuration={}, state="finished")
+    cells = re.findall(r'<td class="number">([^<]*)</td>', page)
+    assert cells[1:] == [
+        "-399.48 [-399.98, -398.98]",
+        "-0.1 [-0.1005, -0.0995]",
+        "≥ 2",
+        "smooth",
+        "smooth",
+        "1.9 [1.85, 1.95]",
+        "2.00 [1.80, 2.20]",
+        "smooth",
+    ]
 
 
 def test_the_figure_shows_what_was_measured():

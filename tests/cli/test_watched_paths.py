@@ -4,6 +4,7 @@ import io
 import json
 import re
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -26,6 +27,8 @@ from fracjax.learning.policy_paths.changes import path_changes
 from fracjax.learning.policy_paths.temporal_svd import temporal_svd
 from fracjax.plotting.path_views import path_figure
 from fracjax.rl import classic, training
+from fracjax.rl.networks import PolicyNetwork
+from fracjax.rl.policies import Policy, PolicyInfo
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +52,16 @@ def recorded(tmp_path):
 def test_a_seed_that_is_not_in_the_path_is_named(recorded):
     result = run(recorded, "--member", 3)
     assert result.exit_code == 2
-    assert "`member` must be one of 1 seeds, but is 3" in result.output
+    assert "error: --member must be one of 1 seeds, but is 3" in result.output
     assert not (recorded / "path.html").exists()
+
+
+@pytest.mark.parametrize("target", ["run", "run/path.zarr"])
+def test_the_page_of_a_path_is_called_as_its_run(recorded, target):
+    result = run(recorded.parent / target, "--json")
+    assert result.exit_code == 0, result.output
+    page = Path(json.loads(result.stdout)["files"][0])
+    assert "<h1>path of run</h1>" in page.read_text()
 
 
 def test_a_recorded_path_is_shown_in_terminal_page_and_json(recorded):
@@ -263,6 +274,35 @@ def test_a_training_is_recorded_with_its_returns_and_gone_on_with(tmp_path):
     with TrainingPath(None, classic.pendulum(), settings, **options) as path:
         path.on_progress(report(0))
         path.on_params(0, None, params(0))
+
+
+def test_the_last_snapshot_is_kept_where_the_process_was_killed_before_it_was(tmp_path):
+    """Nothing is left to train then, and nothing reported: the policy is all there is."""
+    settings = training.TrainingSettings(num_timesteps=300)
+    network = PolicyNetwork(2, 1, (3,))
+
+    def policy(steps, found):
+        params = jax.tree.map(lambda leaf: leaf + steps, network.init(jax.random.key(0)))
+        info = PolicyInfo("pendulum", training={"steps": steps, "return": found})
+        return Policy(network, params, None, info)
+
+    def begin():
+        options = {"algorithm": "ppo", "seed": 3, "path_every": 2}
+        return TrainingPath(tmp_path, classic.pendulum(), settings, **options)
+
+    with begin() as path:
+        path.finish(policy(100, -1.0))  # a training of before paths were recorded
+    assert not (tmp_path / "path.zarr").exists()
+    with begin() as path:
+        path.on_progress(training.TrainingProgress(0, 300, -2.0, 1.0))
+        path.on_params(0, None, (None, policy(0, None).params, None))
+    for steps, found in ((300, -1.0), (300, -1.0), (400, None)):
+        with begin() as path:
+            path.finish(policy(steps, found))
+    found = load_path(tmp_path / "path.zarr")
+    np.testing.assert_array_equal(found.steps, [0, 300, 400])
+    np.testing.assert_array_equal(found.metrics["episode_return"], [-2.0, -1.0, np.nan])
+    jax.tree.map(np.testing.assert_array_equal, found.unravel(1), policy(300, None).params)
 
 
 @pytest.mark.slow

@@ -1,5 +1,8 @@
 """Closed loops and returns of policies, posed for a diagnosis."""
 
+import dataclasses
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,3 +85,62 @@ def test_brax_tangents_start_as_physical_ones():
     assert jnp.isfinite(record.growth).all()
     assert (jnp.abs(record.growth) < 1.0).all()
     assert jnp.isneginf(record.log_projection).all()  # it pays 1 whatever the state
+
+
+def with_action(shape):
+    """A policy of somebody's own, three numbers, whose action has a given shape."""
+
+    class Own(rl.Policy):
+        def act(self, params, observation, key=None):
+            return jnp.broadcast_to(jnp.tanh(params.mean()), shape)
+
+    return Own(rl.initialize(jax.random.key(0), 6, 1).network, jnp.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("policy", "changes", "words"),
+    [
+        (with_action((2,)), {}, r"give actions of shape \(1,\) .* but gives shape \(2,\)"),
+        (with_action(()), {}, r"give actions of shape \(1,\) .* but gives a scalar"),
+        (with_action((1,)), {"state_size": 7}, r"`state_size` = 7, but `coordinates` gives .*4"),
+        (rl.initialize(jax.random.key(0), 3, 1), {"observation_size": 3}, r"= 3, but `observe`"),
+        (with_action((1,)), {"step": "rewards"}, r"one reward per step, but .* shape \(1,\)"),
+        (with_action((1,)), {"step": "shorter"}, r"takes float32\[4\] and returns float32\[3\]"),
+        (rl.initialize(jax.random.key(0), 5, 1), {}, "`observation_size` is 6, but its own is 5"),
+        (rl.initialize(jax.random.key(0), 6, 2), {}, "`action_size` is 1, but its own is 2"),
+    ],
+)
+def test_a_policy_that_does_not_fit_is_refused_before_anything_is_computed(policy, changes, words):
+    def forbidden(key):
+        assert isinstance(key, jax.core.Tracer), "computed"
+        return environment.reset(key)
+
+    environment = rl.make("acrobot", dtype="float32")
+    steps = {
+        "rewards": lambda state, action: environment.step(state, action)._replace(reward=action),
+        "shorter": lambda state, action: environment.step(state, action)._replace(state=state[1:]),
+    }
+    stated = {"reset": forbidden, **{n: steps.get(v, v) for n, v in changes.items()}}
+    with pytest.raises(ValueError, match=r"^Argument `(policy|environment)`.*" + words):
+        problem_of_policy(
+            dataclasses.replace(environment, **stated), policy, jax.random.key(0), horizon=10
+        )
+
+
+def test_an_own_policy_of_the_right_shapes_is_posed():
+    environment = rl.make("acrobot", dtype="float32")
+    problem = problem_of_policy(environment, with_action((1,)), jax.random.key(0), horizon=5)
+    assert jnp.isfinite(problem.objective(problem.params, jax.random.key(0))).all()
+
+
+@pytest.mark.parametrize("make", [rl.closed_loop, rl.discounted_returns])
+def test_a_loop_refuses_an_action_of_another_size(make):
+    environment, policy = rl.make("acrobot", dtype="float32"), with_action((2,))
+    states = rl.initial_states(environment, jax.random.key(0), 1)
+    if make is rl.closed_loop:
+        run = functools.partial(make(environment, policy, policy.params), states[0])
+    else:
+        returns = make(environment, policy, horizon=3, discounts=(0.9,))
+        run = functools.partial(returns, policy.params, states, jax.random.key(0))
+    with pytest.raises(ValueError, match=r"actions of shape \(1,\) for `acrobot`, but gives shape"):
+        run()

@@ -1,5 +1,6 @@
 """Predictions and verdicts on made-up measurements."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -82,6 +83,15 @@ def test_jumps_decide_unless_the_rest_is_rough_too():
         Verdict.DISCONTINUOUS
     )
     assert verdict(measured(0.3, 0.5), jumps(1))[0] == Verdict.FRACTAL
+
+
+def test_an_exponent_at_the_cap_is_said_as_a_bound():
+    found, reason = verdict(measured(1.9999, 2.0001))
+    assert found == Verdict.SMOOTH
+    assert reason == "the exponent is at least 2, above 1"
+    first = dataclasses.replace(measured(0.9999, 1.0001), details={"order": 1})
+    assert "without them the exponent is at least 1" in verdict(first, jumps(4), first)[1]
+    assert "the exponent 1.975 [1.95, 2] is above 1" in verdict(measured(1.95, 2.0))[1]
 
 
 def test_jumps_of_episodes_that_end_early_are_explained():

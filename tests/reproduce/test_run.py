@@ -188,6 +188,29 @@ def test_rows_of_other_settings_are_left_alone(tmp_path):
     assert (tmp_path / "rows.json").read_bytes() == before
 
 
+def test_a_folder_that_cannot_hold_rows_costs_no_work(tmp_path):
+    calls = []
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ValueError, match="is a file"):
+        run(experiment(calls), folder=tmp_path / "file")
+    with pytest.raises(ValueError, match="cannot write"):
+        run(experiment(calls), folder=tmp_path / "file" / "rows")
+    assert calls == []
+
+
+def test_a_page_of_another_is_never_replaced(tmp_path):
+    page = tmp_path / "README.md"
+    page.write_text("# My project\n")
+    with pytest.raises(ValueError, match=r"README\.md is no page of toy"):
+        run(experiment([]), folder=tmp_path)
+    assert page.read_text() == "# My project\n"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["README.md"]
+    page.unlink()
+    run(experiment([]), folder=tmp_path)
+    (tmp_path / "rows.json").unlink()
+    run(experiment([]), folder=tmp_path)  # its own
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", '{"settings": {}}', '{"settings": {}, "parts": {"a": [1]}}']
 )

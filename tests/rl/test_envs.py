@@ -67,6 +67,7 @@ def test_options_reach_the_environment():
     assert envs.make("double_pendulum", actuated="first").action_size == 1
 
 
+@pytest.mark.usefixtures("single_precision")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -34,6 +34,7 @@ def test_entries_tell_the_truth(entry):
     assert (environment.backend, environment.dt) == (entry.default_backend, entry.dt)
 
 
+@pytest.mark.usefixtures("single_precision")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_trajectory_is_the_one_of_gymnaxs_own_step(name):
     """Hypothesis: to rounding of the compiled program, until gymnax resets by itself."""

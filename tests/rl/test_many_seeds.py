@@ -48,6 +48,7 @@ def point(limit=10.0):
     )
 
 
+@pytest.mark.usefixtures("single_precision")
 @pytest.mark.parametrize("algorithm", ["ppo", "sac", "td3"])
 def test_policies_act_as_those_of_rejax(algorithm):
     """All parameters and statistics are drawn, so that none of them can be ignored."""
@@ -128,6 +129,7 @@ def check_returns(whole):
     np.testing.assert_allclose(whole.discounted.value[1, 2], expected[1], rtol=1e-5)
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_episodes_end_where_they_should():
     adapted = rejax_training.Adapted(point(limit=0.5), 5, squash=False)
     observation, episode = adapted.reset(KEY, {})

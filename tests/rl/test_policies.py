@@ -109,6 +109,7 @@ def test_actions_keep_the_dtype_of_the_parameters(dtype, head):
         assert other.act(policy.params, OBSERVATION).dtype == dtype
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_float64_without_x64_is_refused():
     with pytest.raises(ValueError, match="jax_enable_x64"):
         make_policy().astype("float64")
@@ -198,6 +199,7 @@ def brax_parameters(policy, networks_):
     return statistics, policy.params, networks_.value_network.init(jax.random.PRNGKey(0))
 
 
+@pytest.mark.usefixtures("single_precision")
 @pytest.mark.brax
 @pytest.mark.parametrize("activation", list(networks.ACTIVATIONS))
 def test_actions_and_samples_are_those_of_brax(activation):
@@ -409,6 +411,7 @@ def test_equal_policies_are_equal_files(saved):
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_float64_survives_where_jax_holds_it(saved):
     _, path = saved
     with jax.enable_x64(True):

@@ -77,6 +77,7 @@ def test_the_terminating_step_pays_and_nothing_after_it():
     np.testing.assert_array_equal(alive, rewards > 0)
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_a_diverged_rollout_is_nan_though_it_pays():
     environment = counter(last=1e9, growth=1e20)
     returns = rollouts.discounted_returns(environment, Still(), horizon=10, discounts=(0.9,))

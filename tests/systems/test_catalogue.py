@@ -173,6 +173,7 @@ def test_references_and_catalogue_share_names():
             np.testing.assert_allclose(system.exact, np.atleast_1d(reference.value), atol=1e-12)
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_entries_are_shared_and_follow_the_precision():
     system = catalogue.get("lorenz63")
     assert system is catalogue.get("lorenz63")

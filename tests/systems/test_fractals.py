@@ -93,6 +93,7 @@ def test_weights_decide_how_often_a_copy_is_drawn(x64):
     assert abs(share - 0.21) < 5 * (0.21 * 0.79 / 20_000) ** 0.5
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_addresses_are_as_deep_as_the_dtype():
     """In float32 no two of 2000 points of the triangle coincide, and the dtype is the default."""
     points = fractals.sierpinski_triangle().sample(jax.random.key(3), 2000)

@@ -57,6 +57,7 @@ def lines(surface):
     return jnp.concatenate([surface[::2], surface.T[::2], jnp.diagonal(surface)[None]])
 
 
+@pytest.mark.usefixtures("single_precision")
 @pytest.mark.parametrize("hurst", [0.3, 0.8])
 def test_every_line_through_a_surface_has_its_exponent(hurst):
     """Null: 64 rows, 64 columns and a diagonal; single estimates have an SD of about 0.06."""

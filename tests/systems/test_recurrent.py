@@ -118,6 +118,7 @@ def test_the_rate_network_is_the_limit_of_the_leaky_one(x64):
     assert abs(float(jnp.trace(jax.jacfwd(field)(state))) + 8) < 1e-12
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_couplings_have_their_variance_and_do_not_depend_on_the_precision():
     """Variance of 40 000 entries within 5 standard errors."""
     single = recurrent.gaussian_coupling(KEY, 200, 3.0)

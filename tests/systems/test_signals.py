@@ -26,6 +26,7 @@ def test_noise_has_the_covariance_of_the_definition(hurst, x64):
     assert np.all(np.abs(paths.mean(axis=0)) < 5 / 4000**0.5)
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_noise_is_the_same_in_float32_up_to_rounding():
     """The covariance is made in float64: at H = .9 float32 powers would lose it."""
     noise = signals.fractional_gaussian_noise(jax.random.key(0), 0.9, 2**14)

@@ -8,7 +8,6 @@ A process that is killed leaves at most one torn line at the end of `records.jso
 pass it over; the next writer cuts it off. Any process may read while another writes.
 """
 
-import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -24,7 +23,6 @@ RECORDS = "records.jsonl"
 _CONFIGURATION = "watch.json"
 _STATE = "state.json"
 _STATES = ("unknown", "running", "finished", "interrupted")
-_MOST_PROCESSES = 2**31
 
 
 class JournalError(ValueError):
@@ -76,7 +74,7 @@ def read_state(folder: str | os.PathLike) -> dict[str, Any]:
     if state.get("state") not in _STATES:
         msg = f"{path} is damaged."
         raise JournalError(msg)
-    alive = state["state"] == "running" and _is_running(state.get("process"))
+    alive = state["state"] == "running" and safe_files.is_running(state.get("process"))
     if state["state"] == "running" and not alive:
         state["state"] = "interrupted"
     return {**state, "alive": alive}
@@ -167,15 +165,3 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 def _replace(path: Path, text: str) -> None:
     with safe_files.written_whole(path) as file:
         file.write(text.encode())
-
-
-def _is_running(process: Any) -> bool:
-    if type(process) is not int or not 0 < process < _MOST_PROCESSES:
-        return False
-    with contextlib.suppress(ProcessLookupError):
-        try:
-            os.kill(process, 0)
-        except PermissionError:
-            return True
-        return True
-    return False

@@ -155,7 +155,8 @@ def second_moment_exponent(
 
     def exponent(keep: Bool[Array, " groups"]) -> Float[Array, ""]:
         total = jax.nn.logsumexp(jnp.where(keep, group, -jnp.inf))
-        return (total - jnp.log(jnp.sum(jnp.where(keep, counts, 0)))) / (2 * window)
+        kept = jnp.sum(jnp.where(keep, counts, 0)).astype(total.dtype)
+        return (total - jnp.log(kept)) / (2 * window)
 
     value = exponent(usable)
     others = jax.vmap(lambda left_out: exponent(usable & (jnp.arange(len(group)) != left_out)))

@@ -105,5 +105,5 @@ def _observe(
     if observable is None:
         return None, None
     leading = jax.tree.map(lambda leaf: leaf[:1], frame)
-    value, projection = tangent.push(observable, state, leading)
+    value, projection = tangent.push_through(observable, state, leading)
     return value, jnp.log(jnp.abs(projection[0]))

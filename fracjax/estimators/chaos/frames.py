@@ -25,7 +25,7 @@ def frame_rows(
     """Write k tangents as rows of coordinates."""
     if coordinates is None:
         return jax.vmap(lambda one: ravel_pytree(one)[0])(frame)
-    return tangent.push(coordinates, state, frame)[1]
+    return tangent.push_through(coordinates, state, frame)[1]
 
 
 def advance_frame(

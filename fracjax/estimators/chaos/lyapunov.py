@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fracjax import tangent
+from fracjax import tangent, tree
 from fracjax._types import Estimate, Invariants, Key, Label, PyTree, Status, StepFunction
 from fracjax.estimators.chaos.orbit_average import FEWEST_RATES, average_blocks
 from fracjax.estimators.chaos.orbit_growth import Growth, Plan, Pushing, grow, grow_until
@@ -192,7 +192,7 @@ def _run_until(
     some = average_blocks(rates[:part], finite=growth.finite, enough=True)
     some = dataclasses.replace(some, details={**some.details, "blocks": rates})
     filled = stopping.used == plan.blocks
-    average = jax.tree.map(lambda a, b: jnp.where(filled, a, b), whole, some)
+    average = tree.select(filled, whole, some)
     missed = (average.status == Status.OK) & ~stopping.reached
     status = jnp.where(missed, Status.NOT_CONVERGED, average.status)
     average = dataclasses.replace(average, status=status)

@@ -6,6 +6,7 @@ in which two neighbours differ says at which levels a box ends between them.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -132,7 +133,7 @@ def _log_measure(order: float, sums: Array, num_points: int) -> tuple[Array, Arr
         )
         return -jnp.log(total), -slope / total, jnp.log(boxes / total)
     if order == 1:
-        measure = sums[0] - np.log(num_points)
+        measure = sums[0] - math.log(num_points)
         return (
             measure,
             jnp.stack([jnp.ones_like(measure), jnp.zeros_like(measure)]),
@@ -199,7 +200,7 @@ def box_curve(
         usable &= (variance < _LARGEST_VARIANCE).all(axis=0)
         bias = jnp.where(variance < 1, variance, 0) / 2 / (order - 1)
         measure = measure + bias
-    log_scale = jnp.log(jnp.where(extent > 0, extent, 1) / 4) - np.log(2) * (
-        jnp.arange(num_levels, dtype=dtype) + phases.mean()
+    log_scale = jnp.log(jnp.where(extent > 0, extent, 1) / 4) - math.log(2) * (
+        jnp.arange(num_levels, dtype=dtype) + float(phases.mean())
     )
     return ScalingCurve(log_scale, measure.mean(axis=0), covariance, usable)

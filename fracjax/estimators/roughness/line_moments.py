@@ -3,10 +3,10 @@
 The only part of the Hölder estimator that sees function values.
 """
 
+import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from fracjax.estimators.roughness.scaling import mean_increments
@@ -89,8 +89,8 @@ def line_weights(
     level = (used @ log_size) / jnp.maximum(used.sum(), 1)
     typical = (level * heard).sum() / jnp.maximum(heard.sum(), 1)
     surprise = log_size - line[:, None] - level + typical
-    silent = line < jnp.max(jnp.where(finite, line, -jnp.inf)) + np.log(_SILENT_LINE)
-    intermittent = ((counted > 0) & (surprise < np.log(_SILENT_LEVEL))).any() | silent.any()
-    limit = np.log(_AMPLITUDE_RATIO)
+    silent = line < jnp.max(jnp.where(finite, line, -jnp.inf)) + math.log(_SILENT_LINE)
+    intermittent = ((counted > 0) & (surprise < math.log(_SILENT_LEVEL))).any() | silent.any()
+    limit = math.log(_AMPLITUDE_RATIO)
     weights = jnp.exp(-jnp.clip(line - jnp.median(line), -limit, limit))
     return jnp.where(intermittent, jnp.ones_like(weights), weights), intermittent

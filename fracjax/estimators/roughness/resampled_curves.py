@@ -78,7 +78,7 @@ def resampled_curves(
     return ResampledCurves(
         logs=logs.at[2].set(2 * logs[2] + logs[0] - logs[1]),
         mean=mean,
-        lines=loud * (moments.signal - shares[0] * noise),
+        lines=loud * (moments.signal - float(shares[0]) * noise),
         picked=picked,
         size=size,
         left=slice(1, 1 + num_lines),

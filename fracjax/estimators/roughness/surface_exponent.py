@@ -1,6 +1,7 @@
 """Hölder exponent of a surface on a grid, from transects in four directions."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +40,7 @@ def _slope_tables(num_points: int, lags: tuple[int, ...]) -> tuple[np.ndarray, n
 
 def _interpolate(table: np.ndarray, exponent: Float[Array, "..."]) -> Float[Array, "... lags"]:
     rows = jnp.asarray(table, exponent.dtype)
-    place = (exponent - _GRID[0]) / (_GRID[1] - _GRID[0])
+    place = (exponent - float(_GRID[0])) / float(_GRID[1] - _GRID[0])
     place = jnp.clip(place, 0, len(_GRID) - 1.001)
     lower = place.astype(int)
     share = (place - lower)[..., None]
@@ -77,7 +78,7 @@ def _fit(
     """Exponent of every log variogram, and the weights that made it."""
     weights, _ = _slope_tables(num_points, lags)
     first = log_variogram[..., 1] - log_variogram[..., 0]
-    exponent = first / (2 * np.log(lags[1] / lags[0]))
+    exponent = first / (2 * math.log(lags[1] / lags[0]))
     rows = _interpolate(weights, exponent)
     for _ in range(_PASSES):
         exponent = (rows * log_variogram).sum(axis=-1)
@@ -137,7 +138,7 @@ def surface_exponent(
     left_out = (total - sums) / jnp.maximum(number - counts, 1)
     replicates = jnp.log(jnp.maximum(left_out, tiny))
     num_tiles = sides[0] * sides[1]
-    spread = (replicates - replicates.mean(axis=(0, 1))) * np.sqrt((num_tiles - 1) / num_tiles)
+    spread = (replicates - replicates.mean(axis=(0, 1))) * math.sqrt((num_tiles - 1) / num_tiles)
     log_variogram = jnp.log(jnp.maximum(variogram, tiny)) + (spread**2).sum(axis=(0, 1)) / 2
 
     each, weights = _fit(log_variogram, min(*shape, 256), lags)

@@ -212,13 +212,9 @@ def _trainer(
             good = jnp.isfinite(value) & jnp.isfinite(tree.norm(gradient))
             updates, moved = optimiser.update(gradient, state, inner)
             new = optax.apply_updates(inner, updates)
-
-            def keep(after: Array, before: Array) -> Array:
-                return jnp.where(good, after, before)
-
-            new, moved = jax.tree.map(keep, (new, moved), (inner, state))
+            new, moved = tree.select(good, (new, moved), (inner, state))
             marked = index == int(_MARK * num_steps)
-            earlier = jax.tree.map(lambda a, b: jnp.where(marked, a, b), inner, earlier)
+            earlier = tree.select(marked, inner, earlier)
             return (new, moved, earlier), (value, good)
 
         first = (inner, optimiser.init(inner), inner)

@@ -1,6 +1,7 @@
 """Evaluate an objective over a grid."""
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from fracjax import processes
 from fracjax._types import Key, Objective, PyTree
 from fracjax.evaluation import cache_chunk_size, map_combinations
 from fracjax.landscapes.scans.evaluators import Evaluator, EvaluatorName, choose_evaluator
-from fracjax.landscapes.scans.layout import output_dimensions
+from fracjax.landscapes.scans.layout import DONE, output_dimensions
 from fracjax.landscapes.scans.manifests import describe
 from fracjax.landscapes.scans.outputs import named_outputs, output_shapes
 from fracjax.landscapes.scans.store import (
@@ -77,7 +78,8 @@ def scan(
             `"auto"` measures which is faster where that pays, and a store remembers which.
         memory: Bound in bytes on the memory that evaluating takes, of all devices together on
             a CPU and of each one elsewhere, beside JAX itself. With a store the result is not
-            held in memory either.
+            held in memory either. The chunk is chosen to keep it; a store that goes on keeps its
+            chunk, and is refused where that needs more.
         num_replicates: Evaluations of every point with independent keys; with two or more the
             values are means, and a variable `stderr` holds their standard errors.
         common_random_numbers: Whether all points see one key, which makes the noise of
@@ -98,7 +100,8 @@ def scan(
         store it is read from disk where it is used (`.load()` reads all).
 
     Raises:
-        ValueError: If the store is of another scan or no store, or a setting is out of range.
+        ValueError: If the store is of another scan or no store, a setting is out of range, or
+            evaluating needs more than `memory`, or an output is called as an axis of the grid.
         OSError: If the store cannot be written; it can be resumed.
 
     Example:
@@ -164,6 +167,8 @@ class _Job:
         self._described = described
         self._axes = dict(zip(axis_names(len(grid.axes)), grid.axes, strict=True))
         self._outputs = output_shapes(objective, params, key)
+        further = output_dimensions({name: o.shape for name, o in self._outputs.items()})
+        _refuse_taken(self._outputs, {*self._axes, *itertools.chain(*further.values())})
 
     def in_memory(self, on_progress: Callable[[int], None] | None) -> xarray.Dataset:
         """Evaluate all points and return them."""
@@ -179,6 +184,7 @@ class _Job:
 
     def on_disk(self, folder: Path, on_progress: Callable[[int], None] | None) -> None:
         """Evaluate what is not there yet, and this process's to do."""
+        _refuse_taken(self._outputs, {DONE})
         number, this = processes.count(), processes.index()
         if this > 0:
             processes.wait_until(lambda: existing_manifest(folder) is not None)
@@ -189,6 +195,8 @@ class _Job:
         done = sum(map(kept.size, set(mine) - set(missing)))
         if on_progress is not None:
             on_progress(done)
+        if missing:
+            self._keep_to_memory(evaluator)
         for block in missing:
             report = None if on_progress is None else _shifted(on_progress, done)
             kept.write(block, self._evaluate(evaluator, kept.bounds(block), report))
@@ -241,6 +249,23 @@ class _Job:
             raise ValueError(msg)
         return Evaluator(name, size, self._settings["common_random_numbers"])
 
+    def _keep_to_memory(self, evaluator: Evaluator) -> None:
+        """Refuse what needs too much: the chunk of a store that goes on is part of its values."""
+        memory = self._settings["memory"]
+        if memory is None:
+            return
+        needed = evaluator.bytes_needed(
+            self._objective, self._params, self._grid.directions, self._key
+        )
+        if needed > memory:
+            msg = (
+                f"Argument `memory` must be at least {needed / 2**20:.4g} MiB to go on with this"
+                f" store on these devices, but is {memory / 2**20:.4g} MiB: it was begun with"
+                f" {evaluator.chunk_size} points at once, and others could round differently. Allow"
+                " more, or begin in another folder."
+            )
+            raise ValueError(msg)
+
     def _points(self, where: tuple[slice, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Coordinates (points, axes) and places in the grid of a tile's points."""
         index = np.meshgrid(*(np.arange(part.start, part.stop) for part in where), indexing="ij")
@@ -279,6 +304,22 @@ class _Job:
             **self._described,
             notes=notes,
         )
+
+
+def _refuse_taken(outputs: Iterable[str], taken: set[str]) -> None:
+    """Refuse outputs that have names of the grid, before anything is evaluated.
+
+    Raises:
+        ValueError: If one has.
+    """
+    both = sorted(taken & set(outputs))
+    if both:
+        msg = (
+            "Argument `objective` must give outputs with names of their own, but gives"
+            f" {', '.join(map(repr, both))}: the dataset calls its axes, or what is done, so."
+            " Rename it in the dict that the objective returns."
+        )
+        raise ValueError(msg)
 
 
 def _shifted(on_progress: Callable[[int], None], done: int) -> Callable[[int], None]:

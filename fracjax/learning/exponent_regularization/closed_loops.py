@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 from fracjax._types import Key, PyTree
 from fracjax.learning.exponent_regularization.penalties import ExponentPenalty, exponent_penalty
 from fracjax.rl.environment import Environment
-from fracjax.rl.rollouts import Actor, Tracked, track, tracked_loop
+from fracjax.rl.rollouts import Actor, lift_tracked, track, tracked_loop
 
 __all__ = ["closed_loop_penalty", "regularized_loss"]
 
@@ -37,11 +37,7 @@ def closed_loop_penalty(environment: Environment, policy: Actor, **settings: Any
         not given). States are where windows start: those that the policy visits, or its initial
         states. `state` in the result holds the stacked states that the windows ended in.
     """
-    rebuild = environment.from_coordinates
-
-    def lift(vector: Array, tracked: Tracked) -> Tracked:
-        assert rebuild is not None
-        return tracked._replace(state=rebuild(vector, tracked.state))
+    lift = lift_tracked(environment)
 
     def penalty(
         params: PyTree, states: PyTree, key: Key, alive: Bool[Array, " states"] | None = None
@@ -56,7 +52,7 @@ def closed_loop_penalty(environment: Environment, policy: Actor, **settings: Any
                 track(state)._replace(alive=counts),
                 key=jax.random.fold_in(key, index),
                 coordinates=lambda tracked: environment.coordinates(tracked.state),
-                lift=None if rebuild is None else lift,
+                lift=lift,
                 alive=lambda tracked: tracked.alive,
                 **settings,
             )

@@ -10,7 +10,7 @@ exponent regularisation of control and gradient flossing of recurrent networks.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -154,7 +154,7 @@ def exponent_penalty(
         if alive is None:
             return (moved, pushed, living), living
         # A finished episode rests: nothing that happens later reaches a gradient.
-        state, frame = _where(living, (moved, pushed), (state, frame))
+        state, frame = tree.select(living, (moved, pushed), (state, frame))
         return (state, frame, living & alive(state)), living
 
     def window(carry: tuple, part: PyTree) -> tuple[tuple, tuple[Array, Array]]:
@@ -245,10 +245,6 @@ def spread_penalty(
 
 def _stay(state: PyTree) -> PyTree:
     return state
-
-
-def _where(condition: Array, first: Any, second: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), first, second)
 
 
 def penalize_growth(

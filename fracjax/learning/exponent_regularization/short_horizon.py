@@ -8,7 +8,7 @@ frames and initial weights, so that their differences are paired.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -311,14 +311,14 @@ def make_updates(environment: Environment, policy: Policy, settings: TrainingSet
         size = tree.norm(gradient)
         change, moments = optimizer.update(gradient, learner.moments, learner.params)
         moves = jnp.isfinite(size) & (learner.update >= settings.warmup)
-        params, moments = _choose(
+        params, moments = tree.select(
             moves,
             (optax.apply_updates(learner.params, change), moments),
             (learner.params, learner.moments),
         )
         critic_params, critic_moments, wrong = fit(learner, windows)
         good = jnp.isfinite(wrong)
-        critic_params, critic_moments = _choose(
+        critic_params, critic_moments = tree.select(
             good,
             (critic_params, critic_moments),
             (learner.critic, learner.critic_moments),
@@ -327,7 +327,7 @@ def make_updates(environment: Environment, policy: Policy, settings: TrainingSet
         age = learner.age + settings.horizon
         sound = jax.vmap(lambda state: jnp.isfinite(environment.coordinates(state)).all())
         over = ~end.alive | (age >= settings.episode_length) | ~sound(end.state)
-        tracked = jax.vmap(_choose)(over, starts(fresh), end)
+        tracked = jax.vmap(tree.select)(over, starts(fresh), end)
         following = learner._replace(
             params=params,
             moments=moments,
@@ -341,10 +341,6 @@ def make_updates(environment: Environment, policy: Policy, settings: TrainingSet
         return following, log._replace(gradient=size, critic=wrong)
 
     return Updating(begin, update)
-
-
-def _choose(condition: Array, first: Any, second: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), first, second)
 
 
 def _spread(

@@ -130,9 +130,7 @@ def flossing_block(
         change, moments = optimizer.update(gradient, state.moments, chosen)
         changed = optax.apply_updates(chosen, change)
         good = tree.all_finite(gradient) & tree.all_finite(changed)
-        chosen, moments = jax.tree.map(
-            lambda new, old: jnp.where(good, new, old), (changed, moments), (chosen, state.moments)
-        )
+        chosen, moments = tree.select(good, (changed, moments), (chosen, state.moments))
         status = jnp.max(found.status)
         blamed = jnp.where(status == Status.OK, Status.NONFINITE_TANGENT, status)
         log = FlossingLog(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
+from fracjax import tree
 from fracjax._types import PyTree
 
 __all__ = ["Passage", "first_passage"]
@@ -65,7 +66,7 @@ def first_passage(
         events, alive, after = step(now, index)
         times = jnp.where((times < 0) & events & alive, index, times)
         go = alive & jnp.any(times < 0) & (index < max_steps)
-        now = jax.tree.map(lambda new, old: jnp.where(go, new, old), after, now)
+        now = tree.select(go, after, now)
         return index + go, now, times, alive, go
 
     start = (

@@ -18,6 +18,7 @@ from fracjax.learning.path_trimming.closed_form import check_sizes, snapshot_wei
 from fracjax.learning.policy_paths.batching import any_member, in_float64
 from fracjax.learning.policy_paths.path_gram import by_columns, in_blocks, joined, split
 from fracjax.learning.policy_paths.path_matrix import Grouping, group_names
+from fracjax.tree import select
 
 __all__ = ["PathTrimmingState", "path_window", "pptb"]
 
@@ -204,9 +205,7 @@ def pptb(
         )
         if reset_optimizer:
             fresh = inner.init(optax.apply_updates(params, updates))
-            optimizer_state = jax.tree.map(
-                lambda new, old: jnp.where(due, new, old), fresh, optimizer_state
-            )
+            optimizer_state = select(due, fresh, optimizer_state)
         return updates, PathTrimmingState(count, snapshots, products, optimizer_state)
 
     return optax.GradientTransformationExtraArgs(init, update)

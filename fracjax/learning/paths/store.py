@@ -216,13 +216,9 @@ def open_arrays(folder: Path) -> StoredArrays:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a whole file or nothing."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        temporary.write_text(text)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write a whole file or nothing; without waiting for the disk, as Zarr writes chunks."""
+    with safe_files.written_whole(path, sync=False) as file:
+        file.write(text.encode())
 
 
 def _holds_more(folder: Path, array: zarr.Array, name: str, count: int) -> bool:

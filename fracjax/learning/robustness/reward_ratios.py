@@ -5,8 +5,8 @@ from typing import Literal, get_args
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from fracjax._types import Estimate, Status
-from fracjax.estimators.intervals import masked_mean, student_quantile
+from fracjax._types import Estimate
+from fracjax.estimators.intervals import student_mean
 
 __all__ = ["Elapsed", "reward_ratio_exponent"]
 
@@ -67,17 +67,12 @@ def reward_ratio_exponent(
     usable = number > 0
     time = (steps - 1 if elapsed == "interval" else steps) * dt
     rates = jnp.where(counted, logs, 0).sum(axis=1) / (jnp.maximum(number, 1) * time)
-    value, stderr, count = masked_mean(rates, usable)
-    margin = student_quantile(count - 1, len(gaps)).astype(value.dtype) * stderr
-    return Estimate(
-        value=value,
-        stderr=stderr,
-        low=value - margin,
-        high=value + margin,
-        status=jnp.where(count < 2, Status.TOO_FEW_POINTS, Status.OK),
-        details={
+    return student_mean(
+        rates,
+        usable,
+        {
             "per_state": jnp.where(usable, rates, jnp.nan),
             "share_of_periods": counted.sum() / jnp.maximum(alive.sum(), 1),
-            "num_states": count,
+            "num_states": usable.sum(),
         },
     )

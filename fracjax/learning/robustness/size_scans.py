@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fracjax._types import Estimate, Key, Leaf, PyTree, Status
-from fracjax.estimators.intervals import masked_mean, student_quantile
+from fracjax._types import Estimate, Key, Leaf, PyTree
+from fracjax.estimators.intervals import student_mean
 from fracjax.learning.robustness.spectra import ClosedLoopExponents, closed_loop_exponents
 from fracjax.rl.environment import Environment
 from fracjax.rl.rollouts import Actor
@@ -101,7 +101,4 @@ def size_scan(
 def _paired(first: Float[Array, " states"], second: Float[Array, " states"]) -> Estimate:
     """Mean difference over states, with Student's interval."""
     gap = first - second
-    value, stderr, count = masked_mean(gap, jnp.isfinite(gap))
-    margin = student_quantile(count - 1, len(gap)).astype(value.dtype) * stderr
-    status = jnp.where(count < 2, Status.TOO_FEW_POINTS, Status.OK)
-    return Estimate(value, stderr, value - margin, value + margin, status)
+    return student_mean(gap, jnp.isfinite(gap))

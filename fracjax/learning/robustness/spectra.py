@@ -24,8 +24,7 @@ from fracjax.learning.robustness.finite_perturbations import Frame, perturbed_gr
 from fracjax.learning.robustness.regimes import classify, neutral_growth
 from fracjax.learning.robustness.reward_ratios import Elapsed, reward_ratio_exponent
 from fracjax.rl.environment import Environment
-from fracjax.rl.rollouts import Actor, Tracked, track, tracked_loop
-from fracjax.tangent import Lift
+from fracjax.rl.rollouts import Actor, lift_tracked, track, tracked_loop
 
 __all__ = ["ClosedLoopExponents", "Method", "Unit", "closed_loop_exponents"]
 
@@ -139,7 +138,7 @@ def closed_loop_exponents(
             msg = f"Argument `{name}` must be one of {choices}, but is {value!r}."
             raise ValueError(msg)
     check_at_least(num_steps=(num_steps, 2), num_exponents=(num_exponents, 1))
-    lift = _lift(environment)
+    lift = lift_tracked(environment)
     if method == "perturbations" and lift is None:
         msg = (
             "Argument `method` must be 'tangents' here, but is 'perturbations', and"
@@ -246,15 +245,3 @@ def _mark(estimate: Estimate, hidden: Bool[Array, "*k"]) -> Estimate:
     marked = hidden & (estimate.status == Status.OK)
     status = jnp.where(marked, Status.AT_NOISE_FLOOR, estimate.status)
     return dataclasses.replace(estimate, status=status)
-
-
-def _lift(environment: Environment) -> Lift | None:
-    """Lift coordinates to tracked states, where the environment can lift them."""
-    make = environment.from_coordinates
-    if make is None:
-        return None
-
-    def lift(vector: Array, tracked: Tracked) -> Tracked:
-        return tracked._replace(state=make(vector, tracked.state))
-
-    return lift

@@ -9,6 +9,7 @@ import numpy as np
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float, Int
 
+from fracjax import tree
 from fracjax._types import Key
 from fracjax.learning.trainability.problems import RegressionProblem, hidden_units
 from fracjax.learning.trainability.speeds import TAIL, LossSums, convergence_speed
@@ -119,7 +120,7 @@ def convergence_speeds(
         added = sums.add(losses / first_loss, index >= steps - TAIL)
         # What comes after the end is added in one go, whether or not the loop runs on.
         going = ended == steps
-        sums = jax.tree.map(lambda new, old: jnp.where(going, new, old), added, sums)
+        sums = tree.select(going, added, sums)
         data = inputs
         if batches is not None:
             data = inputs[batches[index]]

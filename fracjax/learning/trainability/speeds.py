@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float
 
 from fracjax._types import Leaf
 
-__all__ = ["TAIL", "LossSums", "convergence_speed", "speed_of_losses"]
+__all__ = ["TAIL", "LossSums", "convergence_speed"]
 
 _LARGEST_LOSS = 1e6  # in units of the first loss
 TAIL = 20  # steps that decide
@@ -59,30 +59,13 @@ def convergence_speed(sums: LossSums, num_steps: int) -> Float[Array, "*n"]:
     Args:
         sums: Over a run.
         num_steps: How many steps it had.
-    """
-    return jnp.where(sums.tail < min(TAIL, num_steps), -sums.total, sums.inverse)
-
-
-def speed_of_losses(losses: Float[Array, " steps"]) -> Float[Array, ""]:
-    """Give `convergence_speed` of a whole curve of losses.
-
-    Args:
-        losses: Loss before every step.
-
-    Raises:
-        ValueError: If there is none.
 
     References:
         Sohl-Dickstein (2024), arXiv 2402.06184. The notebook replaces a loss that is not finite by
         10⁶ before it divides by the first one and caps; here it counts as 10⁶ afterwards. Labels
         are the same.
     """
-    if not losses.shape[0]:
-        msg = "Argument `losses` must hold at least one loss, but is empty."
-        raise ValueError(msg)
-    relative = _capped(losses / losses[0])
-    sums = LossSums(jnp.sum(relative), jnp.sum(1 / relative), jnp.sum(relative[-TAIL:]))
-    return convergence_speed(sums, len(losses))
+    return jnp.where(sums.tail < min(TAIL, num_steps), -sums.total, sums.inverse)
 
 
 def _capped(relative: Float[Array, "*n"]) -> Float[Array, "*n"]:

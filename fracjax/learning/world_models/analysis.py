@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fracjax import tree
 from fracjax._types import Estimate, Key, Leaf, PyTree
 from fracjax.estimators.chaos.ensembles import ensemble_exponent
 from fracjax.estimators.chaos.finite_time import finite_time_growth
@@ -105,7 +106,7 @@ def visited_beliefs(
             def step(carry: tuple, _: None) -> tuple[tuple, None]:
                 state, alive = carry
                 moved = loop.step(state, policy.act(params, loop.observe(state)))
-                state = jax.tree.map(lambda a, b: jnp.where(alive, a, b), moved.state, state)
+                state = tree.select(alive, moved.state, state)
                 return (state, alive & ~moved.done), None
 
             def stretch(carry: tuple, _: None) -> tuple[tuple, Belief]:

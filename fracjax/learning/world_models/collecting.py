@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from fracjax import tree
 from fracjax._types import Key, PyTree
 from fracjax.learning.world_models.replay import Record
 from fracjax.rl.environment import Environment
@@ -100,7 +101,7 @@ def collect(
             action = jnp.where(explores, held, action)
         following = _step(environment, stage, belief, action)
         over = (record.continues == 0) | (stage.elapsed >= episode_length)
-        return jax.tree.map(lambda a, b: jnp.where(over, a, b), start, following), record
+        return tree.select(over, start, following), record
 
     def together(stages: Stage, inputs: tuple[Array, Array]) -> tuple[Stage, Record]:
         return jax.vmap(one)(stages, fresh, *inputs, explores)

@@ -113,6 +113,7 @@ def test_smaller_alignment_index_of_an_angle(x64):
     np.testing.assert_allclose(smaller_alignment_index(jnp.array(-2000.0)), -2000.0)
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_a_diverging_member_does_not_spoil_its_batch():
     states = jnp.array([[0.1, 0.1], [5.0, 5.0]])
     result = jax.jit(jax.vmap(lambda s: alignment_index(maps.henon(), s, num_steps=300)))(states)

@@ -168,6 +168,7 @@ def test_without_backward_transient_the_last_vectors_are_said_to_be_off(x64):
     np.testing.assert_allclose(result.vectors[-1, 1] @ result.vectors[-1, 1], 1.0)
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_a_diverging_member_does_not_spoil_its_batch():
     states = jnp.array([[0.1, 0.1], [jnp.nan, 0.0], [5.0, 5.0]])
     settings = {"num_steps": 200, "num_backward_transient": 20}

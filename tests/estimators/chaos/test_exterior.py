@@ -64,6 +64,7 @@ def test_the_neutral_exponent_of_a_flow(x64):
     assert abs(estimate.value.sum() - value("lorenz63", "sum")) < 2e-4
 
 
+@pytest.mark.usefixtures("single_precision")
 @pytest.mark.parametrize("method", ["exterior", "qr"])
 def test_float32_carries_any_length(method):
     """The plain product of 300 such factors is 1e600."""

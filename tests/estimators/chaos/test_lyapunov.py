@@ -354,6 +354,7 @@ def test_a_diverging_member_does_not_spoil_its_batch():
     assert np.all(np.isnan(estimate.low[1:]))
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_an_overflowing_state_diverges_though_its_tangent_does_not():
     estimate = spectrum(lambda x: 2 * x, jnp.ones(1), num_steps=1000)
     assert estimate.status[0] == Status.DIVERGED

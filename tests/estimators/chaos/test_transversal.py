@@ -162,6 +162,7 @@ def test_groups_must_be_disjoint_and_not_trivial(groups):
         synchronised(groups)
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_a_step_may_be_an_object_that_cannot_be_hashed():
     @dataclasses.dataclass(frozen=True)
     class Scaling:

@@ -119,6 +119,7 @@ def test_noise_is_refused_until_it_is_integrated():
     assert abs(summed.details["min_regularity"].mean() + 0.7) < 0.02
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_bad_series_get_a_status():
     t = jnp.linspace(0.0, 1.0, POINTS)
     path = motions(0.5, 1)[0]

@@ -149,6 +149,7 @@ def test_the_edge_of_a_region_without_values_is_refined():
     np.testing.assert_allclose(value[radius > 0.2], a[radius > 0.2], atol=0.5 / 256)
 
 
+@pytest.mark.usefixtures("single_precision")
 @pytest.mark.parametrize("value", [jnp.nan, jnp.inf, 0.0, 1e38])
 def test_constant_pictures_end(value):
     found = run(lambda p, key: jnp.where(p[0] > 2, 0.0, value), square(65, 65), 500)
@@ -183,6 +184,7 @@ def test_a_run_that_was_killed_ends_in_the_same_bytes(batches):
     assert len(again.kept) <= adaptive_batches(2500, CHUNK)
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_a_scan_store_is_a_journal(tmp_path):
     grid = square(65, 65)
     places = np.arange(adaptive_batches(1500, CHUNK) * CHUNK, dtype=float)

@@ -89,7 +89,7 @@ def test_the_whole_is_the_same_without_coarse_pictures_and_after_an_interruption
     for one, other, third in zip(expected, resumed, plain, strict=True):
         assert one["value"].values.tobytes() == other["value"].values.tobytes()
         assert one["value"].values.tobytes() == third["value"].values.tobytes()
-        assert other.attrs == one.attrs
+        np.testing.assert_equal(other.attrs, one.attrs)  # NaN is NaN
 
 
 @pytest.mark.parametrize("factor", [3, 1.5])
@@ -209,6 +209,7 @@ def test_every_frame_has_the_roughness_of_its_picture():
         assert attrs["graph_dimension"] == pytest.approx(2.6, abs=0.1)
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_frames_at_the_floor_of_rounding_are_marked():
     """One unit in the last place of 1 is 2^-23: from a spacing of 2^-22 steps are wrong."""
     params = jnp.ones(3)
@@ -224,6 +225,7 @@ def test_frames_at_the_floor_of_rounding_are_marked():
     assert found[23]["step_error"] > 1
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_the_step_error_is_that_of_rounding():
     """Steps of 1 to 3 units in the last place: differences of two independent roundings.
 

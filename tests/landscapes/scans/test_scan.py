@@ -83,6 +83,19 @@ def test_outputs_by_name(tmp_path):
     xarray.testing.assert_equal(kept.drop_vars("done").load(), data)
 
 
+@pytest.mark.parametrize("name", ["a", "b", "output", "done"])
+def test_an_output_called_as_an_axis_is_refused_before_anything_is_evaluated(tmp_path, name):
+    def objective(params, key):
+        assert all(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(params))
+        return {name: params["b"], "value": params["b"].sum()}
+
+    grid = landscapes.plane(PARAMS, jax.random.key(0), num_points=3)
+    for store in (tmp_path / "scan", None)[: 1 if name == "done" else 2]:
+        with pytest.raises(ValueError, match=f"names of their own, but gives '{name}'.* Rename"):
+            landscapes.scan(objective, PARAMS, grid, jax.random.key(1), store=store)
+    assert not (tmp_path / "scan").exists()
+
+
 def test_outputs_of_one_size_share_a_dimension(tmp_path):
     def measured(params, key):
         row = params["w"][0]
@@ -164,6 +177,28 @@ def test_a_bound_of_memory_shrinks_the_chunk():
     np.testing.assert_allclose(free["value"], bound["value"], rtol=1e-4)
     with pytest.raises(ValueError, match="One point needs"):
         landscapes.scan(layer, params, grid, jax.random.key(1), memory=2**18, **settings)
+
+
+def test_a_store_that_goes_on_keeps_to_the_bound_or_is_refused(tmp_path):
+    params = {"w": jnp.ones((256, 256))}
+
+    def layer(params, key):
+        return jnp.sum(jnp.tanh(params["w"] @ params["w"]))
+
+    def stop(done):
+        raise KeyboardInterrupt
+
+    grid = landscapes.line(params, jax.random.key(0), num_points=33)
+    settings = {"evaluator": "plain", "store": tmp_path / "scan"}
+    with pytest.raises(KeyboardInterrupt):
+        landscapes.scan(layer, params, grid, jax.random.key(1), on_progress=stop, **settings)
+    little = 8 * 2**20 * jax.local_device_count()  # shrinks the chunk of a scan that begins
+    with pytest.raises(ValueError, match="to go on with this store"):
+        landscapes.scan(layer, params, grid, jax.random.key(1), memory=little, **settings)
+    landscapes.scan(layer, params, grid, jax.random.key(1), memory=2**40, **settings)
+    # Nothing is left to evaluate, and so nothing to refuse.
+    data = landscapes.scan(layer, params, grid, jax.random.key(1), memory=little, **settings)
+    assert bool(data["done"].all())
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,7 @@ def test_a_scan_along_a_file(tmp_path):
         np.testing.assert_allclose(values, expected, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("single_precision")
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [

@@ -51,6 +51,7 @@ def test_only_chosen_tensors_change():
     )
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_gradients_are_those_of_all_tensors_and_take_the_memory_of_the_chosen():
     inputs = jax.random.normal(jax.random.key(0), (6, 3))
     references = jnp.zeros((6, 2))

@@ -214,6 +214,7 @@ def test_affine_changes_of_inputs_change_nothing(x64, quasi_diagonal):
         assert min(worst) > 0.1
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_an_input_that_is_always_on_is_safe_in_float32():
     """Its Schur complement is rounding; regularised, what it moves stays bounded."""
     params = network()

@@ -52,6 +52,7 @@ def chains(make, gradient, start, *, num_steps, num_chains, key=KEY):
     return jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(jax.random.split(key, num_chains)))
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_the_stationary_variance_is_exact():
     """T/(N h (1 - η c h/2)), for C = H⁻¹ and for another diagonal; the first is H⁻¹/(N (1 - η/2)).
 

@@ -71,6 +71,7 @@ def squared_norm(params):
     return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_an_optax_loop_is_read_back(tmp_path):
     params = {"w": jnp.array([1.0, -2.0]), "layers": [jnp.zeros(()), (jnp.ones((2, 2)),)]}
     optimizer = optax.sgd(0.1)
@@ -95,6 +96,7 @@ def test_an_optax_loop_is_read_back(tmp_path):
     assert path.notes["versions"]["jax"] == jax.__version__
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_a_train_state_of_many_seeds_and_its_own_dtype(tmp_path):
     tree = {"a": jnp.arange(6.0, dtype=jnp.bfloat16).reshape(2, 3), "b": jnp.ones((2, 4)) / 3}
     state = SimpleNamespace(step=jnp.array([7, 7]), params=tree)

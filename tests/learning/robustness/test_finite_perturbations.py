@@ -129,6 +129,7 @@ def test_batches_equal_single_orbits(x64):
     np.testing.assert_allclose(together, jnp.stack([run(state) for state in states]), rtol=1e-9)
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_in_float32_rounding_hides_what_shrinks():
     """About a fixed point at 1: a displacement of 1e-4 has 1e3 roundings, e^{-6.9} of it none."""
     matrix = jnp.asarray(MATRIX, jnp.float32)

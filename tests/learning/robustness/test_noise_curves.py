@@ -111,6 +111,7 @@ def test_undisturbed_returns_are_those_of_a_rollout():
     np.testing.assert_allclose(found[2][1], expected, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_a_diverged_episode_is_nan_and_a_bad_setting_is_named():
     burst = from_map(lambda x, a: x * 1e20 + a, lambda x, a: jnp.ones(()), 1)
     curve = returns_under_push(burst, Feedback(), horizon=4, at_step=2)

@@ -11,7 +11,7 @@ from fracjax import landscapes
 from fracjax.landscapes.refinement.resolution_refinement import refined_boundary_dimension
 from fracjax.learning.trainability.planes import hyperparameter_plane, trainability_objective
 from fracjax.learning.trainability.problems import regression_problem
-from fracjax.learning.trainability.speeds import speed_of_losses
+from fracjax.learning.trainability.speeds import TAIL, LossSums, convergence_speed
 
 KEY = jax.random.key(0)
 STEPS = 40
@@ -104,6 +104,14 @@ def test_the_offset_is_added_every_step_or_once(drifts):
     np.testing.assert_allclose(found, expected, rtol=1e-7)
 
 
+def speed_of_losses(losses):
+    sums = LossSums.zeros((), losses.dtype)
+    for step, loss in enumerate(losses):
+        sums = sums.add(loss / losses[0], jnp.asarray(step >= len(losses) - TAIL))
+    return convergence_speed(sums, len(losses))
+
+
+@pytest.mark.usefixtures("x64")
 def test_labels_of_known_curves():
     falls = 0.5 ** jnp.arange(60.0)
     assert float(speed_of_losses(falls)) == pytest.approx(-2, rel=1e-6)

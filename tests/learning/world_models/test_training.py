@@ -66,6 +66,7 @@ def test_each_side_of_the_divergence_trains_its_own_distribution():
     np.testing.assert_array_equal(jnp.stack(slopes), 0.0)
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_sequences_are_consecutive_when_the_ring_has_turned():
     ring = replay.empty(8, 2, 1, 1)
     steps = jnp.arange(21.0).reshape(7, 3)
