@@ -141,9 +141,9 @@ def test_equal_to_the_plain_evaluation(function):
     compare(function, PARAMS, X)
 
 
-@pytest.mark.usefixtures("single_precision")
 def test_low_precision_and_integers_in_between():
-    compare(casts, PARAMS, X, tolerance=2e-2)
+    single = jax.tree.map(jnp.float32, PARAMS)  # other draws round to other integers
+    compare(casts, single, jnp.float32(X), tolerance=2e-2)
 
 
 @pytest.mark.slow

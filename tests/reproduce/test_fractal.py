@@ -55,11 +55,12 @@ def test_every_claim_has_a_part():
 
 @pytest.mark.parametrize("name", FAST)
 def test_cheap_parts_agree(name):
+    before = jax.config.jax_enable_x64
     rows = rows_of(fractal.parts()[name](KEY, "quick"))
     assert rows
     assert all(row.agrees for row in rows), [row for row in rows if not row.agrees]
     assert all(row.low <= row.value <= row.high for row in rows)
-    assert not jax.config.jax_enable_x64
+    assert jax.config.jax_enable_x64 == before
 
 
 @pytest.mark.slow

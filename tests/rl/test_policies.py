@@ -17,7 +17,7 @@ from flax import serialization
 from fracjax.rl import checkpoints, gallery, layers, networks, policies
 from fracjax.rl.environment import Environment
 
-OBSERVATION = jnp.array([0.3, -1.2, 0.7, 2.0, -0.1, 0.5])
+OBSERVATION = jnp.array([0.3, -1.2, 0.7, 2.0, -0.1, 0.5], jnp.float32)
 
 
 def _unused(*_):

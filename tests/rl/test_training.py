@@ -81,7 +81,7 @@ def trained_by_brax(tmp_path_factory):
     from brax.io import model
 
     folder = tmp_path_factory.mktemp("brax")
-    with training.device_put_replicated():
+    with training.device_put_replicated(), jax.enable_x64(False):
         make_policy, params, _ = run_brax_ppo(save_checkpoint_path=str(folder / "checkpoints"))
     model.save_params(str(folder / "params"), params)
     return make_policy, params, folder

@@ -187,6 +187,7 @@ def test_entries_are_shared_and_follow_the_precision():
         catalogue.get("lorenz")
 
 
+@pytest.mark.usefixtures("single_precision")
 @pytest.mark.parametrize("name", ["tanh network g=3, N=64", "quadratic ring N=32", "chen"])
 def test_a_system_made_in_single_precision_also_steps_in_double(name):
     system = catalogue.get(name)

@@ -15,8 +15,11 @@ from fracjax.learning.decomposition_models.selected_tensors import (
 from fracjax.liveness import peak_bytes
 
 PARAMS = {
-    "layers": ({"kernel": jnp.ones((3, 4)), "bias": jnp.zeros(4)}, {"kernel": jnp.ones((4, 2))}),
-    "scale": jnp.asarray(2.0),
+    "layers": (
+        {"kernel": jnp.ones((3, 4), jnp.float32), "bias": jnp.zeros(4, jnp.float32)},
+        {"kernel": jnp.ones((4, 2), jnp.float32)},
+    ),
+    "scale": jnp.float32(2.0),
 }
 
 

@@ -171,6 +171,7 @@ def test_a_closed_loop_counts_the_steps_of_its_episode(x64):
     np.testing.assert_allclose(gradient @ direction, expected, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_it_batches_compiles_and_keeps_single_precision():
     coupling = np.random.default_rng(0).normal(size=(5, 5)).astype(np.float32) / 5**0.5
 

