@@ -183,5 +183,13 @@ def diagonal(
 
 
 def moving_average(old: PyTree, new: PyTree, rate: Float[Array, ""]) -> PyTree:
-    """Move an average towards what is new, in its own dtypes."""
-    return jax.tree.map(lambda m, x: m + rate.astype(m.dtype) * (x - m), old, new)
+    """Move an average towards what is new, in its own dtypes.
+
+    Not by m + rate (x - m), which rounds a small x away where it replaces a large m.
+    """
+
+    def moved(average: Array, value: Array) -> Array:
+        share = rate.astype(average.dtype)
+        return (1 - share) * average + share * value
+
+    return jax.tree.map(moved, old, new)

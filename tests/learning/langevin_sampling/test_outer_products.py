@@ -232,6 +232,23 @@ def test_an_input_that_is_always_on_is_safe_in_float32():
     )
 
 
+@pytest.mark.usefixtures("single_precision")
+def test_small_moments_replace_a_large_start_exactly():
+    """At a rate of 1 the start, ones, leaves nothing, not even its rounding of 6e-8."""
+    params = network()
+    _, _, moments = moments_of(losses, params, data())
+    small = jax.tree.map(lambda leaf: 1e-9 * leaf, moments)
+    metric, none = outer_product(), jax.tree.map(jnp.zeros_like, params)
+    seen = Observation(params, params, small, jnp.ones(()), none, KEY)
+    state = metric.update(metric.init(params), seen)  # compiled, a rate of 1 may be folded away
+    for found, expected in zip(
+        jax.tree.leaves((state.squares, state.crosses)),
+        jax.tree.leaves((small.squares, small.crosses)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_a_prior_alone_is_sampled_where_no_gradient_comes(x64):
     """A pixel that is always black: an AR(1) of variance s²/(1 - η/2), in 1500 chains.
 
