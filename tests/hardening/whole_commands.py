@@ -1,5 +1,8 @@
 """Whole commands that begin, or go on with, what lies in a folder: jobs of `mortal.py`."""
 
+import contextlib
+import sys
+
 import jax
 import typer
 
@@ -13,19 +16,20 @@ def _run(folder, *words):
     jax.config.update("jax_compilation_cache_dir", str(folder.parents[1] / "programs"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    code = app([*map(str, words)], standalone_mode=False)
+    with contextlib.redirect_stdout(sys.stderr):  # what is printed belongs to the outcomes
+        code = app([*map(str, words)], standalone_mode=False)
     if code:
         raise typer.Exit(code)
 
 
 def command_scan(folder):
     scan = folder / "scan"
+    how = ("--evaluator", "plain", "--chunk", 27)  # else it notes what it timed
     if (scan / "scan.json").exists():
-        _run(folder, "scan", "--resume", scan)
+        _run(folder, "scan", "--resume", scan, *how)
     else:
         sizes = ("--grid", "9x9", "--horizon", 10, "--gamma", 0.9)
-        sizes += ("--evaluator", "plain", "--chunk", 27)  # else it notes what it timed
-        _run(folder, "scan", "pendulum", *sizes, "--out", scan)
+        _run(folder, "scan", "pendulum", *sizes, *how, "--out", scan)
 
 
 def command_diagnose(folder):
