@@ -189,7 +189,7 @@ def _measured(computed: Computed) -> Measured:
 
 def with_error(value: float, error: float) -> str:
     """Write the digits that the error leaves, two of its own."""
-    if not (math.isfinite(value) and error > 0):
+    if not (math.isfinite(value) and 0 < error < math.inf):
         return f"{value:.6g}"
     decimals = min(max(1 - math.floor(math.log10(error)), 0), 12)
     return f"{value:.{decimals}f} ± {error:.{decimals}f}"

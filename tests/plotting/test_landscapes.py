@@ -153,8 +153,8 @@ def test_surface_has_a_face_for_every_cell_with_four_values():
     (faces,) = axes.collections
     drawn = [np.isfinite(path.vertices).all() for path in faces.get_paths()]
     visible = faces.get_facecolor()[:, 3] > 0
-    assert sum(drawn) == visible.sum() == 5 * 4 - 2
-    np.testing.assert_array_equal(drawn, visible)
+    assert visible.sum() == 5 * 4 - 2
+    assert np.all(np.array(drawn)[visible])
     note = axes.texts[0].get_text()
     assert "NaN (1 of 30)" in note
     assert "±∞ (1 of 30)" in note

@@ -12,7 +12,14 @@ from fracjax.reproduce.comparisons import mean_of
 from fracjax.reproduce.experiments import Experiment, experiments
 from fracjax.reproduce.reference_numbers import averaged
 from fracjax.reproduce.references import _count_positive, measured, parts
-from fracjax.reproduce.rows import Findings, Measured, agreement_bound, compare, describe
+from fracjax.reproduce.rows import (
+    Findings,
+    Measured,
+    agreement_bound,
+    compare,
+    describe,
+    with_error,
+)
 from fracjax.reproduce.run import as_document, kept_results, run
 
 from references import REFERENCES
@@ -232,3 +239,11 @@ def test_every_known_value_can_be_measured():
     assert {system for system, _ in REFERENCES} <= set(measured())
     assert set(parts()) == {system for system, _ in REFERENCES}
     assert "references" in experiments()
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [(0.0123, "0.962 ± 0.012"), (0.0, "0.962424"), (math.inf, "0.962424"), (math.nan, "0.962424")],
+)
+def test_a_number_shows_the_digits_that_its_error_leaves(error, text):
+    assert with_error(0.9624236, error) == text

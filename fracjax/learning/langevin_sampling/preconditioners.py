@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fracjax import tree
-from fracjax._types import Key, PyTree
+from fracjax._types import Key, Leaf, PyTree
 from fracjax.learning.langevin_sampling.sample_moments import SampleMoments
 
 __all__ = [
@@ -188,7 +188,7 @@ def moving_average(old: PyTree, new: PyTree, rate: Float[Array, ""]) -> PyTree:
     Not by m + rate (x - m), which rounds a small x away where it replaces a large m.
     """
 
-    def moved(average: Array, value: Array) -> Array:
+    def moved(average: Leaf, value: Leaf) -> Array:
         share = rate.astype(average.dtype)
         return (1 - share) * average + share * value
 

@@ -150,9 +150,11 @@ class Recorder(BlockWriter):
         """Note how the run ended and let others write; the recorder cannot be used after it."""
         if self._lock is None:
             return
-        note_state(self.folder, "finished" if finished else "interrupted")
-        self._lock.close()
-        self._lock = None
+        try:
+            note_state(self.folder, "finished" if finished else "interrupted")
+        finally:
+            self._lock.close()
+            self._lock = None
 
     def _row(self, params: PyTree) -> np.ndarray:
         """Lay the parameters in rows, (seeds or 1, width)."""
@@ -322,10 +324,10 @@ def open_recorder(
         stored = open_arrays(place)  # again: only now nobody else writes
         heal(stored, keep_until)
         recorder = Recorder(stored, lock)
+        note_state(place, "running")
     except BaseException:
         lock.close()
         raise
-    note_state(place, "running")
     return recorder
 
 

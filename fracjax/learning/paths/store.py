@@ -207,11 +207,14 @@ def open_arrays(folder: Path) -> StoredArrays:
     """Open a path for writing.
 
     Raises:
-        PathError: See `read_document`.
+        PathError: See `read_document`; or if it describes arrays that are not its own.
     """
     document = read_document(folder)
     with zarr.config.set(_CONFIG):
         arrays = described_arrays(folder, document, mode="r+")
+    if set(document["consolidated_metadata"]["metadata"]) != set(arrays):
+        msg = f"{folder / DOCUMENT} describes other arrays than a path has: restore it from a copy."
+        raise PathError(msg)
     return StoredArrays(folder, document, arrays, rows_done(document))
 
 

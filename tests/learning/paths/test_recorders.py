@@ -393,3 +393,30 @@ def test_bad_settings_are_named(tmp_path):
         open_recorder(tmp_path / "mine", tree)
     with pytest.raises(PathError, match="holds no path"):
         load_path(tmp_path)
+
+
+def test_a_path_that_describes_a_stranger_is_not_gone_on_with(tmp_path):
+    with begin(tmp_path / "p") as recorder:
+        record_all(recorder, range(3))
+    document = json.loads((tmp_path / "p/zarr.json").read_text())
+    document["consolidated_metadata"]["metadata"]["x"] = None
+    (tmp_path / "p/zarr.json").write_text(json.dumps(document))
+    with pytest.raises(PathError, match="other arrays"):
+        begin(tmp_path / "p")
+
+
+def test_a_state_that_cannot_be_noted_leaves_no_lock(tmp_path):
+    begin(tmp_path / "p").close()
+    (tmp_path / "p/state.json").unlink()
+    (tmp_path / "p/state.json").mkdir()
+    for _ in range(2):  # again: not "is being written"
+        with pytest.raises(OSError, match=r"state\.json"):
+            begin(tmp_path / "p")
+    (tmp_path / "p/state.json").rmdir()
+    recorder = begin(tmp_path / "p")
+    (tmp_path / "p/state.json").unlink()
+    (tmp_path / "p/state.json").mkdir()
+    with pytest.raises(OSError, match=r"state\.json"):
+        recorder.close()
+    (tmp_path / "p/state.json").rmdir()
+    begin(tmp_path / "p").close()

@@ -66,7 +66,7 @@ def test_constant_guesses_score_chance():
         float(bit_loss(jnp.full(bits.shape, logit), targets, counted))
         for logit in (0.0, 0.1, -0.1, 3.0)
     ]
-    assert losses[0] == pytest.approx(math.log(2), rel=1e-6)
+    assert losses[0] == pytest.approx(math.log(2), rel=3e-6)
     assert CHANCE_LOSS == math.log(2)
     assert min(losses[1:]) > losses[0] + 1e-3
     for logit in (0.0, -1.0):
