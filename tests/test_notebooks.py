@@ -78,8 +78,6 @@ def private_names(script, public_modules, public_names):
 
 @pytest.fixture(scope="module")
 def reference():
-    if not PUBLIC_NAMES.exists():
-        pytest.skip("tests without the sources of the documentation")
     module = runpy.run_path(str(PUBLIC_NAMES))
     return module["public_modules"](), module["public_names"]
 
