@@ -189,8 +189,8 @@ def test_a_run_that_another_process_writes_is_followed_to_its_end(own_loop):
         assert json.loads(once.stdout)["state"] == "running"
         assert 'http-equiv="refresh"' in (own_loop / "watch.html").read_text()
         ending = threading.Timer(1.0, other.communicate, (b"\n",))
-        ending.start()
         began = time.monotonic()
+        ending.start()
         result = run(own_loop, "--json")
         ending.join()
     assert time.monotonic() - began >= 1.0

@@ -211,7 +211,8 @@ def test_killed_without_warning(tmp_path):
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "import time, test_store\n"
-        f"test_store.run({str(tmp_path / 'cut')!r}, on_progress=lambda done: time.sleep(0.3))"
+        "pause = lambda done: time.sleep(0.3 if done < 300 else 600)  # never finishes by itself\n"
+        f"test_store.run({str(tmp_path / 'cut')!r}, on_progress=pause)"
     )
     process = subprocess.Popen([sys.executable, "-c", code])
     block = tmp_path / "cut" / "done" / "c" / "1" / "0"

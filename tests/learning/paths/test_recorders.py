@@ -207,9 +207,10 @@ CHILD = """
     sys.path.insert(0, {tests!r})
     from test_recorders import begin, record_all
     with begin({folder!r}) as recorder:
-        for step in range(30):
+        for step in range(29):
             record_all(recorder, [step])
             time.sleep(0.03)
+        time.sleep(600)  # never finishes by itself, however late the signal comes
 """
 
 
