@@ -122,11 +122,14 @@ class Estimate:
         return self.status == Status.OK
 
     def __str__(self) -> str:
-        """Print `value [low, high] (status)`, or the status codes of a batch."""
+        """Print `value [low, high] (status, at the cap)`, or the status codes of a batch."""
         if getattr(self.value, "ndim", 0):
             return f"Estimate(shape={self.value.shape}, ok={int(self.ok.sum())}/{self.ok.size})"
         label = Status(int(self.status)).label
-        suffix = "" if label == "ok" else f" ({label})"
+        notes = [] if label == "ok" else [label]
+        if bool(self.details.get("at_cap", False)):  # see `holder_exponent`: no more was to be seen
+            notes.append("at the cap")
+        suffix = f" ({', '.join(notes)})" if notes else ""
         value = float(self.value)
         digits = significant_digits(value, float(self.stderr))
         low, high = float(self.low), float(self.high)

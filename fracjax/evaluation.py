@@ -18,10 +18,19 @@ from fracjax import tree
 from fracjax._types import Key, Objective, PyTree
 from fracjax.liveness import peak_bytes
 
-__all__ = ["cache_chunk_size", "chunk_bytes", "map_combinations", "map_points"]
+__all__ = [
+    "cache_chunk_size",
+    "call_bytes",
+    "check_memory",
+    "combination_bytes",
+    "fitting_chunk_size",
+    "map_combinations",
+    "map_points",
+]
 
 _CACHE_BYTES = 512 * 1024
 _ACCELERATOR_BYTES = 256 * 1024 * 1024
+_COPIES = 2
 
 
 def cache_chunk_size(params: PyTree, *, platform: str | None = None) -> int:
@@ -126,8 +135,11 @@ def map_points(
     return jax.tree.map(lambda *parts: np.concatenate(parts), *finished)
 
 
-def chunk_bytes(function: Callable, rows: PyTree, *shared: PyTree, chunk_size: int) -> int:
-    """Bound the memory that one device needs for a chunk of `map_points`, in bytes.
+def call_bytes(function: Callable, rows: PyTree, *shared: PyTree, chunk_size: int) -> int:
+    """Bound the memory that a call of `map_points` needs: on a CPU of all devices, else of one.
+
+    In bytes, by `liveness.peak_bytes`, with room for the copies that products make of their
+    operands (measured: up to half as much again).
 
     Args:
         function: See `map_points`.
@@ -142,7 +154,54 @@ def chunk_bytes(function: Callable, rows: PyTree, *shared: PyTree, chunk_size: i
     shapes = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct((chunk_size, *leaf.shape[1:]), leaf.dtype), rows
     )
-    return peak_bytes(chunk, shapes, *shared)
+    sharing = jax.local_device_count() if jax.default_backend() == "cpu" else 1
+    return _COPIES * peak_bytes(chunk, shapes, *shared) * sharing
+
+
+def fitting_chunk_size(chunk_size: int, memory: int | None, needed: Callable[[int], int]) -> int:
+    """Halve a chunk until a call fits into memory.
+
+    Args:
+        chunk_size: Points that one device evaluates together, at most.
+        memory: Bound in bytes, if there is one.
+        needed: Bytes that a call needs, by chunk size; see `call_bytes`.
+
+    Raises:
+        ValueError: If one point alone needs more.
+    """
+    if memory is None:
+        return chunk_size
+    while (size := needed(chunk_size)) > memory:
+        if chunk_size == 1:
+            msg = (
+                f"One point needs {size / 2**20:.4g} MiB, more than the {memory / 2**20:.4g} MiB"
+                " that the scan may use; allow more memory."
+            )
+            raise ValueError(msg)
+        halvings = max(1, int(np.ceil(np.log2(size / memory))))
+        chunk_size = max(1, chunk_size // 2**halvings)
+    return chunk_size
+
+
+def check_memory(memory: int, needed: int, *, chunk_size: int) -> None:
+    """Refuse to go on with a store whose chunk, which is part of its values, needs too much.
+
+    Args:
+        memory: Bound in bytes.
+        needed: Bytes that a call needs.
+        chunk_size: Points that the store evaluates together.
+
+    Raises:
+        ValueError: If it does.
+    """
+    if needed > memory:
+        msg = (
+            f"Argument `memory` must be at least {needed / 2**20:.4g} MiB to go on with this"
+            f" store on these devices, but is {memory / 2**20:.4g} MiB: it was begun with"
+            f" {chunk_size} points at once, and others could round differently. Allow more, or"
+            " begin in another folder."
+        )
+        raise ValueError(msg)
 
 
 @functools.lru_cache(maxsize=64)
@@ -186,15 +245,30 @@ def map_combinations(
         chunk_size: Points that one device evaluates together.
         on_progress: Called with the number of points finished so far.
     """
-    dtype = np.dtype(jnp.result_type(*jax.tree.leaves(params)))
-    kinds = (np.dtype(np.int32), dtype, np.dtype(np.int32), dtype)
-    cast = tuple(np.asarray(part, kind) for part, kind in zip(rows, kinds, strict=True))
     return map_points(
         _at_combination(objective),
-        cast,
+        _cast(rows, params),
         params,
         directions,
         key,
         chunk_size=chunk_size,
         on_progress=on_progress,
     )
+
+
+def combination_bytes(
+    objective: Objective, params: PyTree, directions: PyTree, key: Key, *, chunk_size: int
+) -> int:
+    """Bound the memory that a call of `map_combinations` needs, see `call_bytes`."""
+    nothing = np.zeros(1)
+    rows = _cast((nothing, nothing, nothing, nothing), params)
+    return call_bytes(
+        _at_combination(objective), rows, params, directions, key, chunk_size=chunk_size
+    )
+
+
+def _cast(rows: tuple[np.ndarray, ...], params: PyTree) -> tuple[np.ndarray, ...]:
+    """Give numbers of directions and factors of the parameters the dtypes of the program."""
+    dtype = np.dtype(jnp.result_type(*jax.tree.leaves(params)))
+    kinds = (np.dtype(np.int32), dtype, np.dtype(np.int32), dtype)
+    return tuple(np.asarray(part, kind) for part, kind in zip(rows, kinds, strict=True))

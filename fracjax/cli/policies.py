@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fracjax import safe_files
+from fracjax.cli.runtime import naming_options
 
 if TYPE_CHECKING:
     from fracjax.rl.environment import Environment
@@ -114,7 +115,8 @@ def load_environment_and_policy(
             " give --policy FILE."
         )
         raise ValueError(msg)
-    environment = envs.make(name, backend=backend, dtype=dtype)
+    with naming_options({"backend": "--backend"}):
+        environment = envs.make(name, backend=backend, dtype=dtype)
     shipped = name in gallery.shipped_names()
     if policy in (None, "trained"):
         if not shipped:

@@ -1,5 +1,6 @@
 """`fracjax scan`: slices through the space of policies, resumable, on any number of machines."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,11 +32,14 @@ from fracjax.cli.runtime import (
     Report,
     bad_input_is_exit_code_2,
     configure_jax,
+    naming_options,
     parse_dtype,
     print_json,
     progress_bar,
 )
+from fracjax.cli.scan_evaluation import ScanEvaluation
 from fracjax.cli.scan_request import (
+    REQUEST_FILE,
     ScanRequest,
     parse_grid,
     parse_memory,
@@ -46,7 +50,7 @@ from fracjax.cli.scan_results import draw, progress, statuses, summarize
 
 __all__ = ["scan"]
 
-_EVALUATORS = ("auto", "plain", "affine")
+_OPTIONS = {"chunk_size": "--chunk", "memory": "--memory"}
 
 
 @bad_input_is_exit_code_2
@@ -173,10 +177,8 @@ def scan(
     if (environment is None) == (resume is None):
         msg = "give either an environment or --resume FOLDER."
         raise ValueError(msg)
-    if evaluator not in _EVALUATORS:
-        msg = f"--evaluator must be one of {', '.join(_EVALUATORS)}, but is {evaluator!r}."
-        raise ValueError(msg)
-    how = {"evaluator": evaluator, "chunk_size": chunk, "memory": parse_memory(memory)}
+    evaluation = ScanEvaluation(evaluator, chunk, parse_memory(memory))
+    evaluation.check()
     if resume is None:
         files = resolved_plane(plane)
         request = ScanRequest(
@@ -210,6 +212,8 @@ def scan(
     else:
         folder = resume
         request = ScanRequest.read(folder)
+        if not any((folder / name).exists() for name in ("values", "batches")):
+            evaluation = evaluation.completed(ScanEvaluation.read(folder / REQUEST_FILE))
     request.check()
     configure_jax(request.dtype, compilation_cache=compilation_cache)
 
@@ -219,8 +223,8 @@ def scan(
     if processes.count() > 1 and (request.adaptive or request.zoom):
         msg = "--adaptive and --zoom run in one process."
         raise ValueError(msg)
-    with progress_bar(quiet=processes.index() > 0) as report:
-        summary = _run(request, folder, how, trust=trust, report=report)
+    with naming_options(_OPTIONS), progress_bar(quiet=processes.index() > 0) as report:
+        summary = _run(request, folder, evaluation, trust=trust, report=report)
     if processes.index() > 0:
         return
     if json:
@@ -247,7 +251,12 @@ def _resolved(policy: str | None) -> str | None:
 
 
 def _run(
-    request: ScanRequest, folder: Path, how: dict[str, Any], *, trust: bool, report: Report
+    request: ScanRequest,
+    folder: Path,
+    evaluation: ScanEvaluation,
+    *,
+    trust: bool,
+    report: Report,
 ) -> dict[str, Any]:
     """Evaluate what is missing, draw, and sum up."""
     import jax
@@ -299,22 +308,23 @@ def _run(
         trust=trust,
     )
     if processes.index() == 0:
-        request.write(folder)
+        request.write(folder, **evaluation.document())
     title = f"{environment.name}, {policy_name(policy.info.origin)}"
     objective_key = jax.random.fold_in(key, 2)
     if request.adaptive or request.zoom:
         place = (lambda params, key: returns(params, key)[0], centre, grid, objective_key, folder)
-        chunk = how["chunk_size"]
         if request.zoom:
-            frames = zoom(request, *place, title=title, chunk_size=chunk, report=report)
+            frames = zoom(request, *place, evaluation, title=title, report=report)
             return {"folder": str(folder), "frames": frames, "request": request.document()}
-        data = adaptive(request, *place, chunk_size=chunk, report=report)
+        data = adaptive(request, *place, evaluation, report=report)
     else:
         objective: Callable = returns
         if exponents:
             objective = fractality(problem, jax.random.fold_in(key, 3))
             # A point's own returns fill a device.
-            how = {**how, "chunk_size": how["chunk_size"] or 1, "evaluator": "plain"}
+            evaluation = ScanEvaluation(
+                "plain", evaluation.chunk_size or 1, memory=evaluation.memory
+            )
         data = landscapes.scan(
             objective,
             centre,
@@ -324,7 +334,7 @@ def _run(
             on_progress=progress(request, report, processes.count(), counts_steps=not exponents),
             store=folder / "values",
             config=request.document(),
-            **how,
+            **dataclasses.asdict(evaluation),
         )
     if processes.index() > 0:
         return {}

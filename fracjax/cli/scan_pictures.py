@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fracjax import safe_files
 from fracjax.cli.runtime import Report
+from fracjax.cli.scan_evaluation import ScanEvaluation
 from fracjax.cli.scan_request import ScanRequest
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ __all__ = ["adaptive", "zoom"]
 
 _PANELS = 6
 _BATCHES = 32
+_BATCHES_FOLDER = "batches"
 
 
 def adaptive(
@@ -29,18 +31,17 @@ def adaptive(
     grid: "Grid",
     key: "Key",
     folder: Path,
+    evaluation: ScanEvaluation,
     *,
-    chunk_size: int | None,
     report: Report,
 ) -> "xarray.Dataset":
     """Evaluate where interpolation fails, and keep the picture as a scan."""
     from fracjax import landscapes
-    from fracjax.evaluation import cache_chunk_size
     from fracjax.landscapes.refinement.adaptive import adaptive_batches
     from fracjax.landscapes.refinement.batches import default_batch_size
     from fracjax.landscapes.scans.store import save_scan
 
-    chunk = chunk_size or cache_chunk_size(params)
+    chunk = _chunk_size(objective, params, grid, key, folder, evaluation)
     budget = min(int(request.adaptive or 0), grid.size)
     # A small budget is spent in several batches, or nothing is left to choose.
     size = min(default_batch_size(chunk), chunk * max(1, budget // _BATCHES // chunk))
@@ -78,20 +79,19 @@ def zoom(
     grid: "Grid",
     key: "Key",
     folder: Path,
+    evaluation: ScanEvaluation,
     *,
     title: str,
-    chunk_size: int | None,
     report: Report,
 ) -> list[dict[str, Any]]:
     """Zoom in frame by frame; write the film, a picture of some frames, and their numbers."""
     from fracjax import landscapes
-    from fracjax.evaluation import cache_chunk_size
     from fracjax.landscapes.refinement.batches import default_batch_size
     from fracjax.landscapes.refinement.zooms import zoom_batches
     from fracjax.plotting.movies import write_movie
     from fracjax.plotting.zooms import zoom_figure
 
-    chunk = chunk_size or cache_chunk_size(params)
+    chunk = _chunk_size(objective, params, grid, key, folder, evaluation)
     size = default_batch_size(chunk)
     frames, side = int(request.zoom or 0), request.grid[0]
     _, journal = _journal(
@@ -143,6 +143,39 @@ def zoom(
     return numbers
 
 
+def _chunk_size(
+    objective: Callable,
+    params: "PyTree",
+    grid: "Grid",
+    key: "Key",
+    folder: Path,
+    evaluation: ScanEvaluation,
+) -> int:
+    """Say how many points a device evaluates together: as before, where there are values already.
+
+    Raises:
+        ValueError: If that needs more memory than there may be.
+    """
+    from fracjax.evaluation import check_memory, combination_bytes
+    from fracjax.landscapes.refinement.batches import chunk_size_for
+    from fracjax.landscapes.scans.store import existing_manifest
+
+    memory = evaluation.memory
+    found = existing_manifest(folder / _BATCHES_FOLDER)
+    if found is None:
+        asked = evaluation.chunk_size
+        return chunk_size_for(objective, params, grid, key, chunk_size=asked, memory=memory)
+    before = found.get("chunk size")
+    size = before if evaluation.chunk_size is None else evaluation.chunk_size
+    if not isinstance(size, int) or size < 1:
+        msg = f"{folder} does not say how it was evaluated; choose another --out."
+        raise ValueError(msg)
+    if memory is not None:
+        needed = combination_bytes(objective, params, grid.directions, key, chunk_size=size)
+        check_memory(memory, needed, chunk_size=size)
+    return size
+
+
 def _journal(
     request: ScanRequest,
     objective: Callable,
@@ -165,7 +198,7 @@ def _journal(
         params, grid, key, evaluator="plain", chunk_size=chunk_size, config=request.document()
     )
     journal = open_journal(
-        folder / "batches",
+        folder / _BATCHES_FOLDER,
         manifest,
         num_batches=num_batches,
         batch_size=batch_size,

@@ -13,6 +13,7 @@ from fracjax.cli.policies import digest
 from fracjax.cli.runtime import parse_dtype
 
 __all__ = [
+    "REQUEST_FILE",
     "ScanRequest",
     "parse_grid",
     "parse_memory",
@@ -20,7 +21,7 @@ __all__ = [
     "resolved_plane",
 ]
 
-_FILE = "scan.json"
+REQUEST_FILE = "scan.json"
 _FORMAT = 3
 _MAX_STEPS = 1_000_000
 _MAX_POINTS = 100_000_000
@@ -239,7 +240,7 @@ class ScanRequest:
         Raises:
             ValueError: If there is none, or it does not describe a scan.
         """
-        path = folder / _FILE
+        path = folder / REQUEST_FILE
         strange = f"{path} does not describe a scan of this version of fracjax."
         try:
             document = safe_files.read_json(path)
@@ -251,7 +252,7 @@ class ScanRequest:
                     fields[name] = tuple(fields[name])
             request = cls(**fields)
         except (FileNotFoundError, NotADirectoryError):
-            msg = f"{folder} holds no scan to resume ({_FILE} is missing)."
+            msg = f"{folder} holds no scan to resume ({REQUEST_FILE} is missing)."
             raise ValueError(msg) from None
         except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError):
             raise ValueError(strange) from None
@@ -265,7 +266,7 @@ class ScanRequest:
         Raises:
             ValueError: If the folder holds something else.
         """
-        path = folder / _FILE
+        path = folder / REQUEST_FILE
         if path.exists():
             found, wanted = ScanRequest.read(folder).document(), self.document()
             differing = [
@@ -284,24 +285,28 @@ class ScanRequest:
             msg = f"{folder} holds something that is no scan; choose another --out."
             raise ValueError(msg)
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, **beside: Any) -> None:
         """Say what the folder is for; another scan's is left alone.
+
+        Args:
+            folder: Of the scan.
+            **beside: JSON values to keep in the same file, which make no other scan of it.
 
         Raises:
             ValueError: If the folder holds something else.
         """
         self.check_folder(folder)
-        path = folder / _FILE
+        path = folder / REQUEST_FILE
         if path.exists():
             return
-        beside = _beside(path)
+        partial = _beside(path)
         folder.mkdir(parents=True, exist_ok=True)
-        document = {"format": _FORMAT, "request": self.document()}
+        document = {"format": _FORMAT, "request": self.document(), **beside}
         try:
-            beside.write_text(json.dumps(document, indent=1) + "\n")
-            os.replace(beside, path)
+            partial.write_text(json.dumps(document, indent=1) + "\n")
+            os.replace(partial, path)
         finally:
-            beside.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
 
 
 def _beside(path: Path) -> Path:

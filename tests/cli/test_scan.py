@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from fracjax import landscapes
 from fracjax.cli import app
 from fracjax.cli.scan_request import ScanRequest, parse_memory
+from fracjax.landscapes.scans.store import existing_manifest
 from fracjax.plotting import scan_figure
 from fracjax.rl import initialize
 from fracjax.rl.checkpoints import load_policy, save_policy
@@ -184,6 +185,62 @@ def test_an_adaptive_picture(tmp_path):
     assert data["value"].shape == (65, 65)
     assert (tmp_path / "scan.png").exists()
     assert json.loads(run("--resume", tmp_path, "--json").stdout) == summary
+
+
+ADAPTIVE = "pendulum --adaptive 300 --grid 33x33 --horizon 5 --return-states 1".split()
+
+
+@pytest.mark.parametrize("kind", ["adaptive", "whole"])
+def test_a_scan_that_was_killed_before_its_first_block_goes_on_as_asked(tmp_path, kind):
+    """Its folder says what for, and how; a store, once there, says it again."""
+    asked = ADAPTIVE if kind == "adaptive" else ["pendulum", *SMALL, "--evaluator", "affine"]
+    straight, cut = tmp_path / "straight", tmp_path / "cut"
+    result = run(*asked, "--chunk", 48, "--out", straight)
+    assert result.exit_code == 0, result.output
+    cut.mkdir()
+    shutil.copy(straight / "scan.json", cut)
+    for _ in range(2):  # from nothing, and with all there
+        result = run("--resume", cut)
+        assert result.exit_code == 0, result.output
+        assert {p.relative_to(cut) for p in cut.rglob("*")} == {
+            p.relative_to(straight) for p in straight.rglob("*")
+        }
+        for name in ("values", "batches"):
+            assert files(cut / name) == files(straight / name)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [{"chunk_size": "many"}, {"chunk_size": 0}, {"memory": 2.5}, {"evaluator": "x"}, {"a": 1}, 3],
+)
+def test_a_damaged_evaluation_is_named(scanned, tmp_path, damaged):
+    document = json.loads((scanned[0] / "scan.json").read_text())
+    (tmp_path / "scan.json").write_text(json.dumps({**document, "evaluation": damaged}))
+    result = run("--resume", tmp_path)
+    assert result.exit_code == 2, result.output
+    assert "scan.json does not say how its scan is evaluated" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["scan.json"]
+
+
+def test_pictures_keep_to_the_memory(tmp_path):
+    """Chunks are halved; one that values were made with is refused rather than halved."""
+    little, free = tmp_path / "little", tmp_path / "free"
+    result = run(*ADAPTIVE, "--memory", "2KB", "--out", little)
+    assert result.exit_code == 2
+    assert "One point needs" in result.stderr
+    assert not (little / "batches").exists()
+    result = run(*ADAPTIVE, "--memory", "2MB", "--out", little)
+    assert result.exit_code == 0, result.output
+    result = run(*ADAPTIVE, "--out", free)
+    assert result.exit_code == 0, result.output
+    chunks = [existing_manifest(each / "batches")["chunk size"] for each in (little, free)]
+    assert chunks[0] < chunks[1]
+    shutil.rmtree(free / "values")
+    result = run("--resume", free, "--memory", "2MB")
+    assert result.exit_code == 2
+    assert "--memory must be at least" in result.stderr
+    assert not (free / "values").exists()
+    assert run("--resume", free).exit_code == 0
 
 
 def test_two_processes_share_a_scan(scanned, tmp_path):

@@ -32,6 +32,7 @@ def adaptive_scan(
     tolerance: float | int | None = None,
     stride: int | None = None,
     chunk_size: int | None = None,
+    memory: int | None = None,
     batch_size: int | None = None,
     on_progress: Callable[[int], None] | None = None,
     store: Journal | None = None,
@@ -84,6 +85,8 @@ def adaptive_scan(
             less. Features that fall between the points of the first lattices can be missed.
         chunk_size: Points that one device evaluates together; chosen from the size of `params`
             if not given.
+        memory: Bound in bytes on the memory that evaluating takes, see `landscapes.scan`; the
+            chunk is halved until it is kept.
         batch_size: Points evaluated between two choices, and kept together in the journal.
         on_progress: Called with the number of points finished so far.
         store: Keeps values of batches; `adaptive_batches` says how many at most.
@@ -117,6 +120,7 @@ def adaptive_scan(
         grid,
         key,
         chunk_size=chunk_size,
+        memory=memory,
         batch_size=batch_size,
         journal=store,
         on_progress=on_progress,

@@ -8,7 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from fracjax._types import Key, Objective, PyTree
-from fracjax.evaluation import cache_chunk_size, map_combinations
+from fracjax.evaluation import (
+    cache_chunk_size,
+    combination_bytes,
+    fitting_chunk_size,
+    map_combinations,
+)
 from fracjax.landscapes.slices.grids import Grid
 
 __all__ = ["Batches", "Journal", "default_batch_size"]
@@ -34,6 +39,35 @@ class Journal(Protocol):
 def default_batch_size(chunk_size: int) -> int:
     """Points in a batch: whole chunks, 4096 points where chunks are smaller."""
     return chunk_size * max(1, _BATCH // chunk_size)
+
+
+def chunk_size_for(
+    objective: Objective,
+    params: PyTree,
+    grid: Grid,
+    key: Key,
+    *,
+    chunk_size: int | None = None,
+    memory: int | None = None,
+) -> int:
+    """Choose how many points one device evaluates together.
+
+    Args:
+        objective: See `Batches`.
+        params: Origin of the coordinates.
+        grid: Its directions are heeded.
+        key: The objective's key.
+        chunk_size: At most so many; chosen from the size of `params` if not given.
+        memory: Bound in bytes on what evaluating needs, see `landscapes.scan`.
+
+    Raises:
+        ValueError: If one point alone needs more memory.
+    """
+    return fitting_chunk_size(
+        chunk_size or cache_chunk_size(params),
+        memory,
+        lambda size: combination_bytes(objective, params, grid.directions, key, chunk_size=size),
+    )
 
 
 class Batches:
@@ -62,6 +96,7 @@ class Batches:
         key: Key,
         *,
         chunk_size: int | None = None,
+        memory: int | None = None,
         batch_size: int | None = None,
         journal: Journal | None = None,
         on_progress: Callable[[int], None] | None = None,
@@ -70,7 +105,7 @@ class Batches:
 
         Raises:
             ValueError: If the objective is not scalar, the grid has neither one axis nor two,
-                or a size is not positive.
+                or a size is not positive, or one point needs more than `memory` bytes.
         """
         params = jax.tree.map(jnp.asarray, params)
         shape = jax.eval_shape(objective, params, key)
@@ -97,7 +132,9 @@ class Batches:
         self._journal, self._on_progress = journal, on_progress
         self.dtype = np.dtype(shape.dtype)
         self.parameter_dtype = str(jnp.result_type(*jax.tree.leaves(params)))
-        self.chunk_size = chunk_size or cache_chunk_size(params)
+        self.chunk_size = chunk_size_for(
+            objective, params, grid, key, chunk_size=chunk_size, memory=memory
+        )
         self.batch_size = batch_size or default_batch_size(self.chunk_size)
         self.num_batches = 0
         self.num_points = 0

@@ -31,6 +31,7 @@ def boundary_refinement(
     num_doublings: int = 4,
     level: float | int = 0.0,
     chunk_size: int | None = None,
+    memory: int | None = None,
     store: Path | str | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Estimate:
@@ -51,6 +52,7 @@ def boundary_refinement(
         num_doublings: How often the resolution is doubled.
         level: See `objective`.
         chunk_size: Points that one device evaluates together.
+        memory: Bound in bytes on the memory that evaluating takes, see `scan`.
         store: Folder to keep all values of the finest grid in; see `scan`. Without one nothing is
             kept.
         on_progress: Called with the number of points finished so far.
@@ -71,6 +73,7 @@ def boundary_refinement(
         key,
         level=level,
         chunk_size=chunk_size,
+        memory=memory,
         store=store,
         on_progress=on_progress,
     )
@@ -85,6 +88,7 @@ def classified_plane(
     *,
     level: float | int = 0.0,
     chunk_size: int | None = None,
+    memory: int | None = None,
     store: Path | str | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Bool[np.ndarray, "n m"]:
@@ -99,6 +103,7 @@ def classified_plane(
         key: The objective's key.
         level: See `boundary_refinement`.
         chunk_size: Points that one device evaluates together.
+        memory: Bound in bytes on the memory that evaluating takes, see `scan`.
         store: See `boundary_refinement`.
         on_progress: Called with the number of points finished so far.
     """
@@ -112,6 +117,7 @@ def classified_plane(
             grid,
             key,
             chunk_size=chunk_size,
+            memory=memory,
             evaluator="plain",
             store=store,
             on_progress=on_progress,
@@ -123,7 +129,15 @@ def classified_plane(
             values = kept["value"][part].values
         else:
             some = Grid(grid.directions, (grid.axes[0][part], grid.axes[1]), grid.kind)
-            found = scan(objective, params, some, key, chunk_size=chunk_size, evaluator="plain")
+            found = scan(
+                objective,
+                params,
+                some,
+                key,
+                chunk_size=chunk_size,
+                memory=memory,
+                evaluator="plain",
+            )
             values = found["value"].values
             if on_progress is not None:
                 on_progress(part.stop * columns)

@@ -36,6 +36,7 @@ def zoom_frames(
     picture_set: PictureSet | None = None,
     level: float | int = 0.0,
     chunk_size: int | None = None,
+    memory: int | None = None,
     batch_size: int | None = None,
     on_progress: Callable[[int], None] | None = None,
     store: Journal | None = None,
@@ -80,6 +81,8 @@ def zoom_frames(
         level: Of `picture_set`, and of a `centre` on the boundary.
         chunk_size: Points that one device evaluates together; chosen from the size of `params`
             if not given.
+        memory: Bound in bytes on the memory that evaluating takes, see `landscapes.scan`; the
+            chunk is halved until it is kept.
         batch_size: Points evaluated together and kept together in the journal.
         on_progress: Called with the number of points evaluated so far.
         store: Keeps values of batches; `zoom_batches` says how many at most.
@@ -119,6 +122,7 @@ def zoom_frames(
         grid,
         key,
         chunk_size=chunk_size,
+        memory=memory,
         batch_size=batch_size,
         journal=store,
         on_progress=on_progress,

@@ -13,7 +13,7 @@ import numpy as np
 from fracjax import tree
 from fracjax._types import Key, PyTree
 from fracjax.affine import along_affine_family
-from fracjax.evaluation import cache_chunk_size, chunk_bytes, map_points
+from fracjax.evaluation import cache_chunk_size, call_bytes, fitting_chunk_size, map_points
 
 __all__ = ["Evaluator", "EvaluatorName", "choose_evaluator"]
 
@@ -29,7 +29,6 @@ _AFFINE_CHUNK_ELSEWHERE = 16384
 # network, but a measurement that makes many.
 _WORTH_PROBING = 2.0
 _LONG_CALL = 30.0
-_COPIES = 2
 
 
 @functools.lru_cache(maxsize=64)
@@ -105,14 +104,10 @@ class Evaluator:
     def bytes_needed(
         self, objective: Callable, params: PyTree, directions: PyTree, key: Key
     ) -> int:
-        """Memory that one call needs: on a CPU of all devices, which share it, else of one.
-
-        A bound by `liveness.peak_bytes`, with room for the copies that products make of their
-        operands (measured: up to half as much again).
-        """
+        """Memory that one call needs, see `fracjax.evaluation.call_bytes`."""
         axes = len(jax.tree.leaves(directions)[0])
         points = (np.zeros((1, axes)), np.zeros(1, np.uint32))
-        needed = chunk_bytes(
+        return call_bytes(
             _KINDS[self.name](objective, self.common_random_numbers),
             _cast(points, params),
             params,
@@ -120,8 +115,6 @@ class Evaluator:
             key,
             chunk_size=self.chunk_size,
         )
-        sharing = jax.local_device_count() if jax.default_backend() == "cpu" else 1
-        return _COPIES * needed * sharing
 
 
 def _cast(points: tuple[np.ndarray, np.ndarray], params: PyTree) -> tuple[np.ndarray, np.ndarray]:
@@ -226,18 +219,10 @@ def _bounded(
     evaluator: Evaluator,
 ) -> Evaluator:
     """Shrink the chunk until a call fits into `memory`."""
-    if memory is None:
-        return evaluator
-    while True:
-        needed = evaluator.bytes_needed(objective, params, directions, key)
-        if needed <= memory:
-            return evaluator
-        if evaluator.chunk_size == 1:
-            msg = (
-                f"One point needs {needed / 2**20:.4g} MiB, more than the {memory / 2**20:.4g} MiB"
-                " that the scan may use; allow more memory."
-            )
-            raise ValueError(msg)
-        halvings = max(1, int(np.ceil(np.log2(needed / memory))))
-        smaller = max(1, evaluator.chunk_size // 2**halvings)
-        evaluator = dataclasses.replace(evaluator, chunk_size=smaller)
+
+    def needed(chunk_size: int) -> int:
+        smaller = dataclasses.replace(evaluator, chunk_size=chunk_size)
+        return smaller.bytes_needed(objective, params, directions, key)
+
+    size = fitting_chunk_size(evaluator.chunk_size, memory, needed)
+    return dataclasses.replace(evaluator, chunk_size=size)

@@ -12,7 +12,7 @@ import xarray
 
 from fracjax import processes
 from fracjax._types import Key, Objective, PyTree
-from fracjax.evaluation import cache_chunk_size, map_combinations
+from fracjax.evaluation import cache_chunk_size, check_memory, map_combinations
 from fracjax.landscapes.scans.evaluators import Evaluator, EvaluatorName, choose_evaluator
 from fracjax.landscapes.scans.layout import DONE, output_dimensions
 from fracjax.landscapes.scans.manifests import describe
@@ -257,14 +257,7 @@ class _Job:
         needed = evaluator.bytes_needed(
             self._objective, self._params, self._grid.directions, self._key
         )
-        if needed > memory:
-            msg = (
-                f"Argument `memory` must be at least {needed / 2**20:.4g} MiB to go on with this"
-                f" store on these devices, but is {memory / 2**20:.4g} MiB: it was begun with"
-                f" {evaluator.chunk_size} points at once, and others could round differently. Allow"
-                " more, or begin in another folder."
-            )
-            raise ValueError(msg)
+        check_memory(memory, needed, chunk_size=evaluator.chunk_size)
 
     def _points(self, where: tuple[slice, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Coordinates (points, axes) and places in the grid of a tile's points."""

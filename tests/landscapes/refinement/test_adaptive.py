@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fracjax import landscapes
+from fracjax.evaluation import combination_bytes
 from fracjax.landscapes.refinement.adaptive import adaptive_batches, adaptive_scan
 from fracjax.landscapes.refinement.interpolation_checks import check_interpolation, draw_unknown
 from fracjax.landscapes.refinement.lattice_interpolation import fill_between, lattice
@@ -207,6 +208,24 @@ def test_a_scan_store_is_a_journal(tmp_path):
 
     found = run(never, grid, 1500, store=store)
     assert found["value"].values.tobytes() == expected["value"].values.tobytes()
+
+
+def layer(params, key):
+    """Needs much more memory than it has parameters."""
+    return jnp.tanh(params.sum() * jnp.arange(40_000.0)).sum()
+
+
+def test_a_bound_of_memory_halves_the_chunk():
+    grid, settings = square(17, 17), {"chunk_size": None, "batch_size": None}
+    free = run(layer, grid, 200, **settings)
+    chunk = free.attrs["chunk_size"]
+    needed = combination_bytes(layer, jnp.zeros(2), grid.directions, KEY, chunk_size=chunk)
+    assert needed > chunk * 40_000 * 4
+    for memory, halvings in ((needed, 0), (needed - 1, 1), (needed / 3.9, 2)):
+        bound = run(layer, grid, 200, memory=int(memory), **settings)
+        assert bound.attrs["chunk_size"] == chunk // 2**halvings
+    with pytest.raises(ValueError, match="One point needs"):
+        run(layer, grid, 200, memory=100_000, **settings)
 
 
 def test_filling_keeps_what_is_bilinear_and_what_is_known():
