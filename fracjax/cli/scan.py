@@ -37,7 +37,7 @@ from fracjax.cli.runtime import (
     print_json,
     progress_bar,
 )
-from fracjax.cli.scan_evaluation import ScanEvaluation
+from fracjax.cli.scan_evaluation import ScanEvaluation, is_begun
 from fracjax.cli.scan_request import (
     REQUEST_FILE,
     ScanRequest,
@@ -212,7 +212,7 @@ def scan(
     else:
         folder = resume
         request = ScanRequest.read(folder)
-        if not any((folder / name).exists() for name in ("values", "batches")):
+        if not is_begun(folder):
             evaluation = evaluation.completed(ScanEvaluation.read(folder / REQUEST_FILE))
     request.check()
     configure_jax(request.dtype, compilation_cache=compilation_cache)
@@ -308,7 +308,7 @@ def _run(
         trust=trust,
     )
     if processes.index() == 0:
-        request.write(folder, **evaluation.document())
+        request.write(folder, **({} if is_begun(folder) else evaluation.document()))
     title = f"{environment.name}, {policy_name(policy.info.origin)}"
     objective_key = jax.random.fold_in(key, 2)
     if request.adaptive or request.zoom:

@@ -6,10 +6,11 @@ from typing import Any
 
 from fracjax import safe_files
 
-__all__ = ["ScanEvaluation"]
+__all__ = ["ScanEvaluation", "is_begun"]
 
 _EVALUATORS = ("auto", "plain", "affine")
 _NAME = "evaluation"
+_STORES = ("values", "batches")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,3 +67,8 @@ class ScanEvaluation:
             msg = f"{path} does not say how its scan is evaluated."
             raise ValueError(msg)
         return found
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether values are there, or a store for them, which says itself how they are evaluated."""
+    return any((folder / name).exists() for name in _STORES)

@@ -290,14 +290,15 @@ class ScanRequest:
 
         Args:
             folder: Of the scan.
-            **beside: JSON values to keep in the same file, which make no other scan of it.
+            **beside: JSON values to keep in the same file, instead of those that are there; they
+                make no other scan of it.
 
         Raises:
             ValueError: If the folder holds something else.
         """
         self.check_folder(folder)
         path = folder / REQUEST_FILE
-        if path.exists():
+        if path.exists() and not beside:
             return
         partial = _beside(path)
         folder.mkdir(parents=True, exist_ok=True)

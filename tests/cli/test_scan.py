@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from fracjax import landscapes
 from fracjax.cli import app
+from fracjax.cli.scan_evaluation import ScanEvaluation
 from fracjax.cli.scan_request import ScanRequest, parse_memory
 from fracjax.landscapes.scans.store import existing_manifest
 from fracjax.plotting import scan_figure
@@ -199,6 +200,9 @@ def test_a_scan_that_was_killed_before_its_first_block_goes_on_as_asked(tmp_path
     assert result.exit_code == 0, result.output
     cut.mkdir()
     shutil.copy(straight / "scan.json", cut)
+    # Before that another way may have been asked for: the last one holds.
+    ScanRequest.read(cut).write(cut, **ScanEvaluation("plain", 5, 2**30).document())
+    ScanRequest.read(cut).write(cut, **ScanEvaluation.read(straight / "scan.json").document())
     for _ in range(2):  # from nothing, and with all there
         result = run("--resume", cut)
         assert result.exit_code == 0, result.output
