@@ -122,7 +122,9 @@ def test_a_step_that_returns_another_kind_of_state_is_named(step, words, x64):
 
 def test_estimators_name_such_a_step():
     for estimate in (estimators.lyapunov_spectrum, estimators.finite_time_growth):
-        with pytest.raises(ValueError, match=r"takes float32\[3\] and returns float32\[2\]"):
+        with pytest.raises(
+            ValueError, match=r"takes float(32|64)\[3\] and returns float(32|64)\[2\]"
+        ):
             estimate(lambda state: state[:2], jnp.ones(3), num_steps=40)
 
 
