@@ -270,6 +270,39 @@ def test_a_scan_is_counted_as_it_is():
     json.dumps(summary, allow_nan=False)
 
 
+@pytest.mark.parametrize(
+    ("attrs", "error"),
+    [
+        ({"interpolation_error": 0.5}, 0.5),
+        ({"manifest": '{"notes": {"interpolation_error": 0.5}}'}, 0.5),
+        ({"manifest": '{"notes": {"interpolation_error": NaN}}'}, None),
+        ({"manifest": '{"notes": {"interpolation_error": "<b>"}}'}, None),
+        ({"manifest": '{"notes": 3}'}, None),
+        ({"manifest": "[]"}, None),
+        ({}, None),
+    ],
+)
+def test_points_that_are_interpolated_do_not_count(attrs, error):
+    data = scanned((5, 5)).isel(output=0).assign_attrs(attrs)
+    known = np.zeros((5, 5), bool)
+    known[::2, 0] = True
+    data["evaluated"] = (("a", "b"), known)
+    data["error"] = (("a", "b"), np.where(known, 0, 0.1))
+    summary = describe_scan(data, analyses=analyse_scan(data))
+    assert summary["interpolation"]["evaluated"] == 3
+    assert summary["interpolation"]["interpolation_error"] == error
+    (output,) = summary["outputs"]
+    assert output["finite"] == 3
+    assert output["at_origin"] is None  # which was not evaluated
+    json.dumps(summary, allow_nan=False)
+    # A picture of nothing but evaluated points is a scan, and so is one without errors.
+    data["evaluated"].values[:] = True
+    assert describe_scan(data)["interpolation"] is None
+    assert describe_scan(data)["outputs"][0]["at_origin"] == 0
+    data["evaluated"].values[0] = False
+    assert describe_scan(data.drop_vars("error"))["interpolation"] is None
+
+
 def test_a_scan_without_a_finite_value_has_a_summary():
     data = scanned().map(lambda array: array * np.nan)
     entry = describe_scan(data)["outputs"][0]

@@ -88,7 +88,9 @@ def report(
         print_json(summary)
         return
     if "points" in summary:
-        typer.echo(f"{summary['done']:,} of {summary['points']:,} points")
+        filled = summary["interpolation"]
+        count, how = (filled["evaluated"], " evaluated") if filled else (summary["done"], "")
+        typer.echo(f"{count:,} of {summary['points']:,} points{how}")
     for path in summary["files"]:
         typer.echo(path)
 

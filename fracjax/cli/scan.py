@@ -239,9 +239,16 @@ def scan(
         odd = [s for s in statuses(summary["directions"]) if s != "ok"]
         if odd:
             typer.echo(f"directions: {', '.join(odd)}; see `directions` of --json", err=True)
+        counted = f"{summary['points']:,} points"
+        if "num_evaluated" in summary:
+            counted = (
+                f"{summary['num_evaluated']:,} of {counted} evaluated, the others interpolated with"
+                f" an error of {summary['interpolation_error']:.3g} ±"
+                f" {summary['interpolation_error_stderr']:.2g} (root mean square)"
+            )
         typer.echo(
-            f"{summary['points']:,} points, {summary['without_a_finite_value']} without a finite"
-            f" value; picture: {folder / 'scan.png'}, values: {folder / 'values'}"
+            f"{counted}, {summary['without_a_finite_value']} without a finite value; picture:"
+            f" {folder / 'scan.png'}, values: {folder / 'values'}"
         )
 
 

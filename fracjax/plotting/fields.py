@@ -241,6 +241,8 @@ def centre_of(variable: str) -> tuple[float | None, bool]:
 def heading(column: Column, dataset: xarray.Dataset, discounts: Sequence[float]) -> str:
     """Name a column; by its discount, if there is one for every output of the variable."""
     gamma = discount_of(column, dataset, discounts)
+    if column.name == "error" and "evaluated" in dataset:
+        return "expected error of the interpolation"
     if gamma is None:
         return column.name
     return f"{'return' if column.variable == 'value' else column.variable}, γ = {gamma:g}"

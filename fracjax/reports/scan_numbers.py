@@ -1,5 +1,6 @@
 """What a scan found, as numbers: counts, order statistics, roughness, cliffs."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,13 +13,20 @@ from fracjax.landscapes import analysis
 from fracjax.landscapes.exports.tables import Column, columns, grid_axes
 from fracjax.plotting.fields import axis_label, discount_of, heading, is_wanted, position
 
-__all__ = ["QUANTILES", "ScanAnalysis", "analyse_scan", "describe_scan"]
+__all__ = ["QUANTILES", "ScanAnalysis", "analyse_scan", "describe_scan", "interpolation"]
 
 QUANTILES = (0.05, 0.5, 0.95)
 _MAX_ANALYSED = 12  # outputs; a map of a hundred numbers is not analysed one by one
 _FEWEST_POINTS = 32  # along an axis, that a graph dimension needs
 _MAX_CLIFFS = 5  # listed
 _TOLERATED_MISSING = 0.1
+_EVALUATED, _ERROR = "evaluated", "error"  # variables of `landscapes.adaptive_scan`
+_MEASURED = (
+    "num_checked",
+    "interpolation_error",
+    "interpolation_error_stderr",
+    "mistaken_share",
+)
 
 
 class ScanAnalysis(NamedTuple):
@@ -53,16 +61,17 @@ def describe_scan(
         `axes`, and one entry for each of `outputs`: counts of finite, NaN and infinite
         points among those done; the smallest and largest value and where they are;
         quantiles of the finite values; the value at the origin; `graph_dimension`
-        and `cliffs` where they were analysed.
+        and `cliffs` where they were analysed. Of an adaptive scan only points that were
+        evaluated count, and `interpolation` says how good the others are.
     """
     axes = grid_axes(dataset)
     shape = tuple(dataset.sizes[axis] for axis in axes)
     done = dataset["done"].values.astype(bool) if "done" in dataset else np.ones(shape, bool)
+    filled = interpolation(dataset)
+    known = done if filled is None else done & dataset[_EVALUATED].values
     outputs = []
-    for column in columns(dataset):
-        if not is_wanted(column, dataset, None):
-            continue
-        entry = _describe_output(dataset, column, axes, done)
+    for column in _outputs(dataset):
+        entry = _describe_output(dataset, column, axes, known)
         entry["label"] = heading(column, dataset, discounts)
         entry["gamma"] = discount_of(column, dataset, discounts)
         if analyses and column.name in analyses:
@@ -85,7 +94,53 @@ def describe_scan(
             for axis, size in zip(axes, shape, strict=True)
         ],
         "outputs": outputs,
+        "interpolation": filled,
     }
+
+
+def interpolation(dataset: xarray.Dataset) -> dict[str, Any] | None:
+    """How many points of an adaptive scan were evaluated, and how good the others are.
+
+    Args:
+        dataset: Result of `landscapes.adaptive_scan`, or of `open_scan` where it was saved; its
+            attributes are not trusted.
+
+    Returns:
+        `evaluated` points, and what was measured at random points (`num_checked` of them):
+        `interpolation_error`, a root mean square, its standard error, and `mistaken_share`, of all
+        points without a value that have one in the picture or the other way round; null for what
+        is not known. None for scans that evaluate every point.
+    """
+    axes = grid_axes(dataset)
+    if _EVALUATED not in dataset or _ERROR not in dataset:
+        return None
+    known = dataset[_EVALUATED]
+    if known.dims != axes or known.dtype != bool or known.values.all():
+        return None
+    notes: Any = dataset.attrs
+    if isinstance(manifest := notes.get("manifest"), str):
+        document = json.loads(manifest)
+        notes = document.get("notes") if isinstance(document, dict) else None
+    measured = notes if isinstance(notes, Mapping) else {}
+    found = {name: measured.get(name) for name in _MEASURED}
+    return {
+        "evaluated": int(known.values.sum()),
+        **{name: value if _is_number(value) else None for name, value in found.items()},
+    }
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and bool(np.isfinite(value))
+
+
+def _outputs(dataset: xarray.Dataset) -> list[Column]:
+    """What the objective gives; not the error that an adaptive scan expects of its picture."""
+    hidden = () if interpolation(dataset) is None else (_ERROR,)
+    return [
+        column
+        for column in columns(dataset)
+        if column.variable not in hidden and is_wanted(column, dataset, None)
+    ]
 
 
 def _describe_output(
@@ -108,7 +163,7 @@ def _describe_output(
         "nan": int((np.isnan(values) & done).sum()),
         "plus_infinite": int(((values == np.inf) & done).sum()),
         "minus_infinite": int(((values == -np.inf) & done).sum()),
-        "at_origin": middle if at_origin and np.isfinite(middle) else None,
+        "at_origin": middle if at_origin and kept[tuple(centre)] else None,
         "quantiles": None,
     }
     for name, best in (("smallest", np.argmin), ("largest", np.argmax)):
@@ -143,8 +198,13 @@ def analyse_scan(dataset: xarray.Dataset) -> dict[str, ScanAnalysis]:
     if len(axes) > 2:
         return {}
     found = {}
-    wanted = [column for column in columns(dataset) if is_wanted(column, dataset, None)]
-    analysed = [column for column in wanted if len(column.index) < 2][:_MAX_ANALYSED]
+    analysed = [column for column in _outputs(dataset) if len(column.index) < 2][:_MAX_ANALYSED]
+    if interpolation(dataset) is not None:
+        reason = (
+            "Roughness is not read from points that are interpolated: scan a part of the plane in"
+            " full, or zoom into it."
+        )
+        return {column.name: ScanAnalysis(None, None, reason) for column in analysed}
     if min(dataset.sizes[axis] for axis in axes) < _FEWEST_POINTS:
         reason = f"Roughness needs at least {_FEWEST_POINTS} points along every axis of the grid."
         return {column.name: ScanAnalysis(None, None, reason) for column in analysed}

@@ -10,6 +10,11 @@ from fracjax.reports.scan_numbers import QUANTILES
 
 __all__ = ["ScanDescription", "render_scan"]
 
+_LEAD = (
+    "A slice of an objective through parameter space. Points without a finite value are counted and"
+    " shown as they are"
+)
+
 
 class ScanDescription(NamedTuple):
     """How a scan came about.
@@ -66,14 +71,15 @@ def render_scan(
     return page.document(
         description.title,
         parts,
-        lead="A slice of an objective through parameter space. Points without a finite value are"
-        " counted and shown as they are; nothing is filled in.",
+        lead=f"{_LEAD}." if summary.get("interpolation") else f"{_LEAD}; nothing is filled in.",
         foot="Made by <code>fracjax report</code>.",
     )
 
 
 def _progress(summary: Mapping[str, Any]) -> str:
     done, points = summary["done"], summary["points"]
+    if filled := summary.get("interpolation"):
+        return _interpolated(filled, points)
     if summary["complete"]:
         return f'<p class="banner">Complete: all {points:,} points are there.</p>'
     return (
@@ -81,6 +87,25 @@ def _progress(summary: Mapping[str, Any]) -> str:
         f" ({100 * done / points:.1f} %). All below is of these; run the scan again, or"
         " <code>fracjax scan --resume</code>, to go on.</p>"
     )
+
+
+def _interpolated(filled: Mapping[str, Any], points: int) -> str:
+    """Say how much of an adaptive scan was evaluated, and how good the rest is."""
+    count = filled["evaluated"]
+    text = (
+        f"Adaptive: {count:,} of {points:,} points ({100 * count / points:.2g} %) were evaluated,"
+        " where interpolation fails; <b>all others are interpolated</b>."
+    )
+    error, stderr = filled["interpolation_error"], filled["interpolation_error_stderr"]
+    if error is not None and stderr is not None and filled["num_checked"] is not None:
+        text += (
+            f" The root-mean-square error of the picture is {error:.3g} ± {stderr:.2g} (standard"
+            f" error), measured at {filled['num_checked']:,} random points"
+        )
+        if filled["mistaken_share"]:
+            text += f"; {100 * filled['mistaken_share']:.2g} % wrongly have a value, or have none"
+        text += "."
+    return f'<p class="banner open">{text}</p>'
 
 
 def _axes(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -123,6 +148,11 @@ def _value_table(summary: Mapping[str, Any]) -> str:
         "largest (where)",
     )
     note = "Among points that are done; quantiles are of the finite values."
+    if summary.get("interpolation"):
+        note = (
+            "Among points that were evaluated, most of them where the plane is rough: quantiles are"
+            " of their finite values, not of the plane."
+        )
     return f'{page.table(headings, rows)}<p class="note">{note}</p>'
 
 

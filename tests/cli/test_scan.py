@@ -179,13 +179,33 @@ def test_an_adaptive_picture(tmp_path):
     result = run(*arguments, "--out", tmp_path, "--json")
     assert result.exit_code == 0, result.output
     summary = json.loads(result.stdout)
-    assert summary["num_evaluated"] <= 600
+    assert summary["num_evaluated"] <= 600 < 65**2
     assert 0 <= summary["interpolation_error"] < 0.1
     data = landscapes.open_scan(tmp_path / "values").load()
     assert int(data["evaluated"].sum()) == summary["num_evaluated"]
     assert data["value"].shape == (65, 65)
     assert (tmp_path / "scan.png").exists()
     assert json.loads(run("--resume", tmp_path, "--json").stdout) == summary
+    count, error = summary["num_evaluated"], summary["interpolation_error"]
+    assert f"{count} of 4,225 points evaluated, the others interpolated with an error of" in (
+        run("--resume", tmp_path).stdout
+    )
+
+    # The page counts evaluated points, says what the others are, and reads no roughness from them.
+    shown = CliRunner().invoke(app, ["report", str(tmp_path), "--json"])
+    assert shown.exit_code == 0, shown.output
+    found = json.loads(shown.stdout)
+    assert found["interpolation"]["evaluated"] == count
+    assert found["interpolation"]["interpolation_error"] == error
+    (output,) = found["outputs"]
+    assert output["finite"] == count
+    assert output["graph_dimension"]["value"] is output["cliffs"]["count"] is None
+    page = (tmp_path / "report.html").read_text()
+    assert "all others are interpolated" in page
+    assert f"{error:.3g} ±" in page
+    assert "nothing is filled in" not in page
+    shown = CliRunner().invoke(app, ["report", str(tmp_path)])
+    assert f"{count} of 4,225 points evaluated" in shown.stdout
 
 
 ADAPTIVE = "pendulum --adaptive 300 --grid 33x33 --horizon 5 --return-states 1".split()
