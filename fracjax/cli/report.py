@@ -150,6 +150,11 @@ def _read(folder: Path) -> "tuple[xarray.Dataset, ScanDescription]":
         request = {n: v for n, v in found.items() if n != "film" or found.get("zoom")}
         if not (folder / _VALUES).exists():
             msg = f"{folder} holds no values yet: run `fracjax scan --resume {folder}`."
+            if request.get("zoom"):
+                msg = (
+                    f"{folder} is for a zoom, which has no page: see its film, scan.png and the"
+                    " numbers of its frames in zoom.json."
+                )
             raise ValueError(msg)
         dataset = landscapes.open_scan(folder / _VALUES)
     else:

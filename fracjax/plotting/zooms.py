@@ -6,6 +6,7 @@ import numpy as np
 import xarray
 from matplotlib.figure import Figure
 
+from fracjax.plotting.fields import axis_label
 from fracjax.plotting.movies import colour_picture
 from fracjax.plotting.style import DISCOUNT_COLORS, new_figure, style
 
@@ -15,7 +16,7 @@ _COLUMNS = 3
 
 
 def zoom_figure(frames: Sequence[xarray.Dataset], *, title: str) -> Figure:
-    """Draw frames of a zoom, planes by colour and lines as curves, with what they measure.
+    """Draw frames of a zoom, planes by colour and lines as curves, with 95 % intervals.
 
     Every frame has colours of its own (its values' ranks), as the same structure at ever
     smaller heights is what a fractal shows.
@@ -49,7 +50,20 @@ def zoom_figure(frames: Sequence[xarray.Dataset], *, title: str) -> Figure:
         for place in grid.ravel()[len(frames) :]:
             place.set_axis_off()
         figure.suptitle(title)
+        _label_axes(figure, frames[0])
     return figure
+
+
+def _label_axes(figure: Figure, frame: xarray.Dataset) -> None:
+    """Name the axes once for all frames, which share their centre."""
+    centre = ", ".join(f"{at:.4g}" for at in frame.attrs["centre"])
+    along = f"{axis_label(frame, 'a')}, from the centre at ({centre})"
+    if frame["value"].ndim == 2:
+        figure.supxlabel(f"{along}\ncolours: ranks of the values, in every frame its own")
+        figure.supylabel(f"{axis_label(frame, 'b')}, from the centre")
+    else:
+        figure.supxlabel(along)
+        figure.supylabel("value")
 
 
 def _heading(frame: xarray.Dataset) -> str:
@@ -60,4 +74,5 @@ def _heading(frame: xarray.Dataset) -> str:
     value, status = attributes["graph_dimension"], attributes["graph_dimension_status"]
     if status != "ok":
         return f"{heading}, dimension: {status.replace('_', ' ')}"
-    return f"{heading}, graph dimension {value:.2f} ± {attributes['graph_dimension_stderr']:.2f}"
+    low, high = attributes["graph_dimension_low"], attributes["graph_dimension_high"]
+    return f"{heading}, graph dimension {value:.2f} [{low:.2f}, {high:.2f}]"

@@ -87,6 +87,10 @@ def test_a_film_is_named_where_there_is_one(copied, zoom):
     summary = json.loads(run(folder, "--json").stdout)
     page = (folder / "report.html").read_text()
     assert ("--film gif" in summary["command"]) == ("film" in page) == (zoom is not None)
+    shutil.rmtree(folder / "values")
+    said = error_of(run(folder))
+    assert ("zoom.json" in said) == (zoom is not None)
+    assert ("--resume" in said) == (zoom is None)
 
 
 def test_a_page_and_a_summary(copied):
