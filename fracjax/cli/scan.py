@@ -37,12 +37,11 @@ from fracjax.cli.runtime import (
     print_json,
     progress_bar,
 )
-from fracjax.cli.scan_evaluation import ScanEvaluation, is_begun
+from fracjax.cli.scan_evaluation import ScanEvaluation, is_begun, parse_memory
 from fracjax.cli.scan_request import (
     REQUEST_FILE,
     ScanRequest,
     parse_grid,
-    parse_memory,
     parse_point,
     resolved_plane,
 )

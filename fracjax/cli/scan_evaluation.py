@@ -1,16 +1,18 @@
 """How `fracjax scan` evaluates its points: kept beside the request, for a --resume of little."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
 from fracjax import safe_files
 
-__all__ = ["ScanEvaluation", "is_begun"]
+__all__ = ["ScanEvaluation", "is_begun", "parse_memory"]
 
 _EVALUATORS = ("auto", "plain", "affine")
 _NAME = "evaluation"
 _STORES = ("values", "batches")
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,3 +74,28 @@ class ScanEvaluation:
 def is_begun(folder: Path) -> bool:
     """Whether values are there, or a store for them, which says itself how they are evaluated."""
     return any((folder / name).exists() for name in _STORES)
+
+
+def parse_memory(text: str | None) -> int | None:
+    """Parse a `--memory` such as 512MB or 2GiB, in bytes.
+
+    Raises:
+        ValueError: If it does not look like one.
+    """
+    if text is None:
+        return None
+    number = text.strip().lower().removesuffix("b")
+    for unit in sorted(_UNITS, key=len, reverse=True):
+        if unit and number.endswith(unit):
+            number, factor = number.removesuffix(unit), _UNITS[unit]
+            break
+    else:
+        factor = 1
+    try:
+        size = float(number) * factor
+    except ValueError:
+        size = math.nan
+    if not 2**10 <= size < 2**60:
+        msg = f"--memory must look like 512MB or 2GiB, but is {text!r}."
+        raise ValueError(msg)
+    return int(size)

@@ -16,7 +16,6 @@ __all__ = [
     "REQUEST_FILE",
     "ScanRequest",
     "parse_grid",
-    "parse_memory",
     "parse_point",
     "resolved_plane",
 ]
@@ -41,7 +40,6 @@ _PLANES = {
     "file": 1,
     "through": 2,
 }
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -379,28 +377,3 @@ def parse_point(text: str | None) -> tuple[float, ...] | None:
     except ValueError:
         msg = f"--zoom-at must look like 0.01,-0.02, but is {text!r}."
         raise ValueError(msg) from None
-
-
-def parse_memory(text: str | None) -> int | None:
-    """Parse a `--memory` such as 512MB or 2GiB, in bytes.
-
-    Raises:
-        ValueError: If it does not look like one.
-    """
-    if text is None:
-        return None
-    number = text.strip().lower().removesuffix("b")
-    for unit in sorted(_UNITS, key=len, reverse=True):
-        if unit and number.endswith(unit):
-            number, factor = number.removesuffix(unit), _UNITS[unit]
-            break
-    else:
-        factor = 1
-    try:
-        size = float(number) * factor
-    except ValueError:
-        size = math.nan
-    if not 2**10 <= size < 2**60:
-        msg = f"--memory must look like 512MB or 2GiB, but is {text!r}."
-        raise ValueError(msg)
-    return int(size)

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from fracjax import landscapes
 from fracjax.cli import app
-from fracjax.cli.scan_evaluation import ScanEvaluation
-from fracjax.cli.scan_request import ScanRequest, parse_memory
+from fracjax.cli.scan_evaluation import ScanEvaluation, parse_memory
+from fracjax.cli.scan_request import ScanRequest
 from fracjax.landscapes.scans.store import existing_manifest
 from fracjax.plotting import scan_figure
 from fracjax.rl import initialize

@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 from tanh_network import KEY, dense_hessian, looped_loss, loss, network
 
 from fracjax import Status, curvature, tree
+from fracjax.curvature.hessian_products import flattened
 
 
 @jax.custom_vjp
@@ -125,3 +126,13 @@ def test_bad_settings_are_named(direction, settings, message):
     unchecked = inspect.unwrap(curvature.hessian_vector_product)
     with pytest.raises(ValueError, match=message):
         unchecked(lambda x, key: jnp.sum(x), jnp.ones(2), KEY, direction, **settings)
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 70])
+def test_leaves_are_put_end_to_end_in_the_order_of_ravel_pytree(count):
+    """More than are summed at once, of several shapes."""
+    drawn = [jax.random.normal(jax.random.fold_in(KEY, i), (i % 3 + 1, 2)) for i in range(count)]
+    scaled = {f"{i:03d}": leaf for i, leaf in enumerate(drawn)}
+    apply, flat, _ = flattened(lambda tree: jax.tree.map(lambda leaf: 3 * leaf, tree), scaled)
+    np.testing.assert_array_equal(apply(flat), 3 * ravel_pytree(scaled)[0])
+    np.testing.assert_array_equal(jax.jit(apply)(flat), 3 * flat)

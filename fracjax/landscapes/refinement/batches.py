@@ -16,7 +16,7 @@ from fracjax.evaluation import (
 )
 from fracjax.landscapes.slices.grids import Grid
 
-__all__ = ["Batches", "Journal", "default_batch_size"]
+__all__ = ["Batches", "Journal", "chunk_size_for", "default_batch_size"]
 
 _BATCH = 4096
 
